@@ -1,0 +1,1 @@
+"""The pretend field: a town's water played on real Modbus wires."""

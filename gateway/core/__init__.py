@@ -1,0 +1,1 @@
+"""The gateway's pure half: plans, decoding, meters and the Sparkplug edge session."""

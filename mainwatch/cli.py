@@ -1,0 +1,1 @@
+"""Parse the command line, load the files, hand over to one program."""

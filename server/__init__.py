@@ -1,0 +1,1 @@
+"""The control room: takes in telemetry, detects, raises alarms, and dispatches tickets."""

@@ -1,0 +1,1 @@
+"""The pure half of the control room: a fold of events into effects."""

@@ -1,0 +1,1 @@
+"""What samples say: limits, falls, bursts, supply failures and silence."""

@@ -1,0 +1,231 @@
+"""Everything that leaves the engine.
+
+Recorded effects are written beside the journal with the identity (seq, n) and are what the desk
+reads; passing ones are derived again at every replay and drive the wire and the historian.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from telemetry.instant import Instant
+from telemetry.sample import Sample
+
+
+class AlarmKind(StrEnum):
+    """What an alarm or an incident is about (DESIGN: kinds of `events.jsonl`)."""
+
+    BURST = "burst"
+    SUPPLY = "supply"
+    PRESSURE_LOW = "pressure_low"
+    PRESSURE_DROP = "pressure_drop"
+    SENSOR_FAULT = "sensor_fault"
+    SILENT = "silent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """Passing: samples taken in once, in the gateway's order; `first_offset` is of the first one.
+
+    `is_historical` says that they came late and must not move a live value.
+    """
+
+    at: Instant
+    gateway: str
+    epoch: int
+    first_offset: int
+    samples: tuple[Sample, ...]
+    is_historical: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AckDue:
+    """Passing: tell a gateway that everything below `offset` is committed."""
+
+    group: str
+    edge: str
+    epoch: int
+    offset: int
+    ranges: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebirthDue:
+    """Passing: ask an edge node for its births, and why."""
+
+    group: str
+    edge: str
+    because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageDropped:
+    """Recorded: a message broke the contract; the first and then every hundredth of a source."""
+
+    at: Instant
+    source: str
+    because: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayChanged:
+    """Recorded: a gateway was born, died, or told of a hole in its log."""
+
+    at: Instant
+    gateway: str
+    online: bool
+    epoch: int
+    because: str
+    lost: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointSeen:
+    """Recorded: a birth named a point for the first time, or another gateway claimed it."""
+
+    at: Instant
+    point: str
+    gateway: str
+    device: str
+    metric: str
+    quantity: str
+    zone: str
+    place: str
+    period_ms: int
+    status: str  # accepted | in_test | refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRaised:
+    """Recorded: a condition needs a person. `severity` 1 is the most severe, 4 the least."""
+
+    at: Instant
+    alarm: str
+    kind: AlarmKind
+    zone: str
+    points: tuple[str, ...]
+    severity: int
+    onset: Instant
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmCleared:
+    """Recorded: the condition has gone."""
+
+    at: Instant
+    alarm: str
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmAcknowledged:
+    """Recorded: a dispatcher has seen it."""
+
+    at: Instant
+    alarm: str
+    actor: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentOpened:
+    """Recorded: alarms with one cause, in one zone."""
+
+    at: Instant
+    incident: str
+    kind: AlarmKind
+    zone: str
+    alarms: tuple[str, ...]
+    points: tuple[str, ...]
+    severity: int
+    onset: Instant
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentUpdated:
+    """Recorded: an alarm joined, or the incident was recognised as another kind."""
+
+    at: Instant
+    incident: str
+    kind: AlarmKind
+    alarms: tuple[str, ...]
+    points: tuple[str, ...]
+    severity: int
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentClosed:
+    """Recorded: every alarm of it has gone and has been seen, or a person closed it."""
+
+    at: Instant
+    incident: str
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchRequested:
+    """Recorded: the engine proposes to send somebody. `mode` auto or confirm; metres for x, y."""
+
+    at: Instant
+    incident: str
+    kind: AlarmKind
+    zone: str
+    points: tuple[str, ...]
+    severity: int
+    mode: str
+    onset: Instant
+    because: tuple[str, ...]
+    estimate_m3h: float | None = None
+    x: float | None = None
+    y: float | None = None
+    radius_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDone:
+    """Recorded: a person's act reached the engine; `refused` says why it had no effect, if so."""
+
+    at: Instant
+    key: str
+    refused: str = ""
+
+
+Passing = Accepted | AckDue | RebirthDue
+Recorded = (
+    MessageDropped
+    | GatewayChanged
+    | PointSeen
+    | AlarmRaised
+    | AlarmCleared
+    | AlarmAcknowledged
+    | IncidentOpened
+    | IncidentUpdated
+    | IncidentClosed
+    | DispatchRequested
+    | CommandDone
+)
+Effect = Passing | Recorded
+
+_PASSING = (Accepted, AckDue, RebirthDue)
+
+
+def is_recorded(effect: Effect) -> bool:
+    """Say whether an effect is written beside the journal."""
+    return not isinstance(effect, _PASSING)
+
+
+def to_record(effect: Recorded) -> tuple[str, str]:
+    """Return the kind of an effect (its class name) and its body as canonical JSON."""
+    body = json.dumps(asdict(effect), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return type(effect).__name__, body
+
+
+def fields_of(body: str) -> dict[str, Any]:
+    """Return the fields of a recorded effect's body."""
+    fields: dict[str, Any] = json.loads(body)
+    return fields

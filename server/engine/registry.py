@@ -1,0 +1,73 @@
+"""The registry: zones and points as the engineers know them, as one value.
+
+It lives in the service core's database; the engine receives it whole in `RegistryChanged` events.
+Points that a gateway announces and the registry does not know are *in test*: recorded and shown,
+never alarmed.
+"""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from telemetry.point import PointId, ZoneId
+from telemetry.units import Quantity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inflow:
+    """One meter at the edge of a zone; `sign` is 1 for water coming in, -1 for water going out."""
+
+    point: PointId
+    sign: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Zone:
+    """A metered area. `timezone` is an IANA name, `calendar` one of the working calendars."""
+
+    id: ZoneId
+    name_zh: str
+    name_en: str
+    timezone: str
+    calendar: str
+    inflow: tuple[Inflow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A measured quantity at a place. `x`, `y` in metres on the zone's map; limits in house units."""
+
+    id: PointId
+    zone: ZoneId
+    quantity: Quantity
+    name_zh: str
+    name_en: str
+    period_ms: int
+    x: float | None = None
+    y: float | None = None
+    elevation_m: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """Every zone and every accepted point, by id."""
+
+    zones: dict[ZoneId, Zone] = field(default_factory=dict)
+    points: dict[PointId, Point] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the registry as plain values, in the order of its ids."""
+        return {
+            "zones": [asdict(self.zones[z]) for z in sorted(self.zones)],
+            "points": [asdict(self.points[p]) for p in sorted(self.points)],
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> "Registry":
+        """Return the registry that `to_json` wrote."""
+        zones = [
+            Zone(**{**z, "inflow": tuple(Inflow(**i) for i in z["inflow"])}) for z in body["zones"]
+        ]
+        points = [Point(**{**p, "quantity": Quantity(p["quantity"])}) for p in body["points"]]
+        return cls(zones={z.id: z for z in zones}, points={p.id: p for p in points})

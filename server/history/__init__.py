@@ -1,0 +1,1 @@
+"""Projections of the journal: samples by point and time, and their readers."""

@@ -1,0 +1,1 @@
+"""Arrive, write down, acknowledge: the only writer of the journal."""

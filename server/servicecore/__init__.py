@@ -1,0 +1,1 @@
+"""Tickets: the promises of people, with their own database."""

@@ -1,0 +1,1 @@
+"""The tables of the service core and their migrations."""

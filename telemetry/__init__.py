@@ -1,0 +1,1 @@
+"""What both ends agree on: instants, units, points, samples, register maps and the wire. Pure."""

@@ -1,0 +1,35 @@
+"""Our errors, by what the caller should do next.
+
+MainwatchError
+  + ConfigError       a person must edit a file or free a resource   exit 2; never retried
+  + ContractError     the other side broke the contract              count, drop, ask for a rebirth
+  + Unavailable       the world is down                              back off; log once down, once up
+  + StorageError      our own disk is wrong                          stop; a supervisor restarts us
+  + RefusedCommand    a person asked for the impossible              tell them why; HTTP 409
+
+A bad reading is none of these: it is a `Sample` with a quality.
+"""
+
+
+class MainwatchError(Exception):
+    """The root of every error that Mainwatch raises on purpose."""
+
+
+class ConfigError(MainwatchError):
+    """A file or a resource must be put right by a person: name it, the key, expected and found."""
+
+
+class ContractError(MainwatchError):
+    """The other side sent something that the wire contract does not allow."""
+
+
+class Unavailable(MainwatchError):
+    """Something outside does not answer now and may answer later."""
+
+
+class StorageError(MainwatchError):
+    """Our own file cannot be written or read back."""
+
+
+class RefusedCommand(MainwatchError):
+    """What a person asked for is not allowed in this state; the text says what would be."""

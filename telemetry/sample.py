@@ -1,0 +1,69 @@
+"""One value of one point at one instant, with its quality. A bad reading is a sample too."""
+
+import math
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from telemetry.instant import Instant
+from telemetry.point import PointId
+
+
+class Quality(IntEnum):
+    """How far a value can be trusted; the numbers are those stored in recordings."""
+
+    BAD = 0
+    UNCERTAIN = 64
+    GOOD = 192
+
+
+class Reason(StrEnum):
+    """Why a value is not good. Empty for a good one."""
+
+    NONE = ""
+    TIMEOUT = "timeout"
+    LINE_DOWN = "line_down"
+    DEVICE_EXCEPTION = "device_exception"
+    WRONG_REPLY = "wrong_reply"
+    OUT_OF_RANGE = "out_of_range"
+    NOT_A_NUMBER = "not_a_number"
+    STUCK = "stuck"
+    FIRST_READING = "first_reading"
+    COUNTER_RESET = "counter_reset"
+    IMPLAUSIBLE_RATE = "implausible_rate"
+    UNKNOWN = "unknown"
+
+
+class TimeQuality(StrEnum):
+    """How far the instant of a sample can be trusted."""
+
+    SYNCHRONISED = "synchronised"
+    CORRECTED = "corrected"
+    DOUBTFUL = "doubtful"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What one point said at one instant, in the house unit of its quantity.
+
+    `value` is None exactly when the quality is BAD; NaN and infinities cannot be constructed.
+    """
+
+    point: PointId
+    at: Instant
+    value: float | None
+    quality: Quality = Quality.GOOD
+    reason: Reason = Reason.NONE
+    time_quality: TimeQuality = TimeQuality.SYNCHRONISED
+
+    def __post_init__(self) -> None:
+        if (self.value is None) != (self.quality is Quality.BAD):
+            raise ValueError(f"{self.point}: value {self.value} with quality {self.quality.name}")
+        if self.value is not None and not math.isfinite(self.value):
+            raise ValueError(f"{self.point}: expected a finite value, was {self.value}")
+        if (self.quality is Quality.GOOD) != (self.reason is Reason.NONE):
+            raise ValueError(f"{self.point}: quality {self.quality.name} with reason {self.reason}")
+
+    @classmethod
+    def bad(cls, point: PointId, at: Instant, reason: Reason) -> "Sample":
+        """Return the sample of a reading that gave no value."""
+        return cls(point=point, at=at, value=None, quality=Quality.BAD, reason=reason)
