@@ -1,1 +1,275 @@
-"""Parse the command line, load the files, hand over to one program."""
+"""Parse the command line, load the files, hand over to one program.
+
+Exit codes: 0 fine, 1 ran and found something wrong, 2 could not run (usage, configuration).
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mainwatch.load import configs_folder
+from telemetry.errors import ConfigError, MainwatchError, RefusedCommand
+
+EXIT_OK = 0
+EXIT_FOUND = 1
+EXIT_CANNOT = 2
+
+Ready = Callable[[dict[str, Any]], None]
+Program = Callable[[Ready, asyncio.Event], Awaitable[None]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(name)s: %(message)s"
+    )
+    for noisy in ("pymodbus", "asyncio", "transitions", "amqtt", "alembic", "mainwatch.mqtt"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return EXIT_OK
+    except (ConfigError, RefusedCommand) as e:
+        print(f"mainwatch: {e}", file=sys.stderr)
+        return EXIT_CANNOT
+    except MainwatchError as e:
+        print(f"mainwatch: {e}", file=sys.stderr)
+        return EXIT_FOUND
+    except ModuleNotFoundError as e:
+        print(
+            f"mainwatch: the package {e.name!r} is missing: install mainwatch[{options.extra}]",
+            file=sys.stderr,
+        )
+        return EXIT_CANNOT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mainwatch", description="Telemetry gateway and leak dispatch for water mains."
+    )
+    parser.add_argument("--version", action="version", version=f"mainwatch {version('mainwatch')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_program(commands, "gateway", "run an edge node", _run_gateway)
+    server = _add_program(commands, "server", "run the control room", _run_server)
+    server.add_argument("--part", choices=("intake", "desk"), help=argparse.SUPPRESS)
+    _add_sim(commands)
+    check = commands.add_parser(
+        "check",
+        help="read configuration files, say what is wrong, touch nothing",
+        epilog="example: mainwatch check /etc/mainwatch/gateway.toml",
+    )
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("--devices", type=Path, help="folder of register maps")
+    check.set_defaults(run=_run_check, extra="all")
+    return parser
+
+
+def _add_program(
+    commands: Any, name: str, what: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=what, epilog=f"example: mainwatch {name} --config /etc/mainwatch/{name}.toml"
+    )
+    _add_config(parser)
+    parser.set_defaults(run=run, extra=name)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help="its TOML file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one key"
+    )
+    parser.add_argument("--devices", type=Path, help="folder of register maps")
+
+
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser(
+        "demo",
+        help="the whole plant on this machine: water, meters, gateway, control room, one burst",
+        epilog="example: mainwatch demo --headless --for 120 --burst-after 40 --report demo.json",
+    )
+    demo.add_argument("--headless", action="store_true", help="ask nothing; end by itself")
+    demo.add_argument("--for", dest="seconds", type=float, metavar="S", help="end after S seconds")
+    demo.add_argument("--burst-after", type=float, metavar="S", help="open a burst after S seconds")
+    demo.add_argument("--burst-pipe", metavar="PIPE", help="which pipe bursts")
+    demo.add_argument("--burst-m3h", type=float, default=40.0, metavar="M3H", help="how much")
+    demo.add_argument("--report", type=Path, metavar="FILE", help="write what happened as JSON")
+    demo.add_argument("--port", type=int, default=8420, help="of the page; 0 takes a free one")
+    demo.add_argument("--folder", type=Path, help="keep its files here instead of a passing folder")
+    demo.add_argument("--broker", choices=("mosquitto", "amqtt"), help="instead of the one found")
+    demo.add_argument("--days", type=float, metavar="D", help="days of history to begin with")
+    demo.set_defaults(run=_run_demo, extra="all")
+
+
+def _add_sim(commands: Any) -> None:
+    sim = _add_program(commands, "sim", "run the pretend field", _run_sim)
+    acts = sim.add_subparsers(title="acts on a running simulator", metavar="ACT")
+    for name, what in (
+        ("burst", "open a burst at a pipe"),
+        ("stop-burst", "close it again"),
+        ("status", "say what is open"),
+    ):
+        act = acts.add_parser(name, help=what, epilog=f"example: mainwatch sim {name} P-NORTH-017")
+        if name != "status":
+            act.add_argument("pipe", metavar="PIPE")
+        if name == "burst":
+            act.add_argument("--m3h", type=float, default=40.0, help="at today's pressure")
+        act.add_argument("--control", default="127.0.0.1:15019", metavar="HOST:PORT")
+        act.set_defaults(run=_act_on_sim, act=name)
+
+
+def _run_gateway(options: argparse.Namespace) -> int:
+    from gateway.app import run
+    from gateway.config import GatewayConfig, problems
+    from mainwatch.load import load, load_register_maps, refuse
+    from mainwatch.wall_clock import WallClock
+
+    path = _config(options, "gateway.toml")
+    config = load(path, GatewayConfig, options.set)
+    maps = load_register_maps(_devices(options))
+    refuse(path, problems(config, maps))
+    return _serve(lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop))
+
+
+def _run_sim(options: argparse.Namespace) -> int:
+    from firmware_sim.app import run
+    from firmware_sim.config import SimConfig, problems
+    from mainwatch.load import load, load_register_maps, refuse
+    from mainwatch.wall_clock import WallClock
+
+    path = _config(options, "sim.toml")
+    config = load(path, SimConfig, options.set)
+    maps = load_register_maps(_devices(options))
+    refuse(path, problems(config, maps))
+    return _serve(lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop))
+
+
+def _run_server(options: argparse.Namespace) -> int:
+    from mainwatch.load import load, refuse
+    from mainwatch.wall_clock import WallClock
+    from server import app
+    from server.config import ServerConfig, problems
+
+    path = _config(options, "server.toml")
+    config = load(path, ServerConfig, options.set)
+    refuse(path, problems(config))
+    clock = WallClock()
+    match options.part:
+        case "intake":
+            return _serve(
+                lambda ready, stop: app.run_intake(config, clock=clock, ready=ready, stop=stop)
+            )
+        case "desk":
+            return _serve(
+                lambda ready, stop: app.run_desk(config, clock=clock, ready=ready, stop=stop)
+            )
+        case _:
+            command = [sys.executable, "-m", "mainwatch", "server", "--config", str(path)]
+            for override in options.set:
+                command += ["--set", override]
+            return _serve(
+                lambda ready, stop: app.run(
+                    config, command, where=path, clock=clock, ready=ready, stop=stop
+                )
+            )
+
+
+def _run_demo(options: argparse.Namespace) -> int:
+    from mainwatch.demo import Wishes, run
+
+    wishes = Wishes(
+        headless=options.headless,
+        seconds=options.seconds,
+        burst_after_s=options.burst_after,
+        burst_pipe=options.burst_pipe,
+        burst_m3h=options.burst_m3h,
+        report=options.report,
+        port=options.port,
+        folder=options.folder,
+        broker=options.broker,
+        days=options.days,
+    )
+    return _serve(lambda _ready, stop: run(wishes, stop=stop))
+
+
+def _act_on_sim(options: argparse.Namespace) -> int:
+    from firmware_sim.control import ask
+
+    host, _, port = options.control.rpartition(":")
+    if not port.isdigit():
+        raise ConfigError(f"--control: expected HOST:PORT, was {options.control!r}")
+    message: dict[str, Any]
+    match options.act:
+        case "burst":
+            message = {"burst": {"pipe": options.pipe, "m3h": options.m3h}}
+        case "stop-burst":
+            message = {"stop_burst": options.pipe}
+        case _:
+            message = {"status": {}}
+    print(json.dumps(asyncio.run(ask(host, int(port), message)), ensure_ascii=False))
+    return EXIT_OK
+
+
+def _run_check(options: argparse.Namespace) -> int:
+    from mainwatch.check import findings
+
+    found = [line for path in options.files for line in findings(path, _devices(options))]
+    for line in found:
+        print(line)
+    if not found:
+        print(f"{len(options.files)} file(s): nothing wrong")
+    return EXIT_FOUND if found else EXIT_OK
+
+
+def _config(options: argparse.Namespace, name: str) -> Path:
+    if options.config is None:
+        raise ConfigError(f"--config: required; an example is {configs_folder() / 'demo' / name}")
+    return Path(options.config)
+
+
+def _devices(options: argparse.Namespace) -> Path:
+    return Path(options.devices or configs_folder() / "devices")
+
+
+def _serve(program: Program) -> int:
+    """Run a program until it ends or a signal asks it to; say on one line when it serves."""
+    try:
+        asyncio.run(_until_signalled(program))
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    return EXIT_OK
+
+
+async def _until_signalled(program: Program) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+    def ready(body: dict[str, Any]) -> None:
+        print(json.dumps(body, ensure_ascii=False), flush=True)
+
+    await program(ready, stop)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the error to report out of a group: ours before any other."""
+    flat: list[BaseException] = []
+    waiting: list[BaseException] = [group]
+    while waiting:
+        error = waiting.pop(0)
+        if isinstance(error, BaseExceptionGroup):
+            waiting += error.exceptions
+        else:
+            flat.append(error)
+    return next((e for e in flat if isinstance(e, MainwatchError)), flat[0])

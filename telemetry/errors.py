@@ -3,7 +3,7 @@
 MainwatchError
   + ConfigError       a person must edit a file or free a resource   exit 2; never retried
   + ContractError     the other side broke the contract              count, drop, ask for a rebirth
-  + Unavailable       the world is down                              back off; log once down, once up
+  + Unavailable       the world is down                              back off; log the edge only
   + StorageError      our own disk is wrong                          stop; a supervisor restarts us
   + RefusedCommand    a person asked for the impossible              tell them why; HTTP 409
 

@@ -1,0 +1,7 @@
+"""python -m mainwatch."""
+
+import sys
+
+from mainwatch.cli import main
+
+sys.exit(main())

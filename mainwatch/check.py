@@ -1,0 +1,39 @@
+"""`mainwatch check`: read configuration files of any kind and say everything that is wrong."""
+
+from pathlib import Path
+
+from mainwatch.load import load, load_register_map, load_register_maps, read_toml, refuse
+from telemetry.errors import ConfigError
+
+
+def findings(path: Path, devices: Path) -> list[str]:
+    """Return what is wrong with a file, one sentence each. Nothing but files is touched."""
+    try:
+        _examine(path, devices)
+    except ConfigError as e:
+        return str(e).split("; ")
+    return []
+
+
+def _examine(path: Path, devices: Path) -> None:
+    body = read_toml(path)
+    if "gateway" in body:
+        from gateway import config as gateway
+
+        maps = load_register_maps(devices)
+        refuse(path, gateway.problems(load(path, gateway.GatewayConfig), maps))
+    elif "server" in body:
+        from server import config as server
+
+        refuse(path, server.problems(load(path, server.ServerConfig)))
+    elif "sim" in body:
+        from firmware_sim import config as sim
+
+        maps = load_register_maps(devices)
+        refuse(path, sim.problems(load(path, sim.SimConfig), maps))
+    elif "registers" in body:
+        load_register_map(path)
+    else:
+        raise ConfigError(
+            f"{path}: expected one of the tables gateway, server, sim, or registers, found none"
+        )

@@ -1,0 +1,104 @@
+"""A TOML file to a frozen model, or every mistake in it by file and key."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from telemetry.errors import ConfigError
+from telemetry.register_map import RegisterMap
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_EXPECTED = {
+    "extra_forbidden": "unknown key",
+    "unexpected_keyword_argument": "unknown key",
+    "missing": "required key is missing",
+}
+
+
+def configs_folder() -> Path:
+    """Return the folder of the files that ship with Mainwatch, installed or in a checkout."""
+    installed = Path(__file__).parent / "configs"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file says. Raises `ConfigError` when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: expected a file, found none") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"{path}: cannot be read: {e}") from e
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{path}: not TOML: {e}") from e
+
+
+def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
+    """Return the model that a file describes, with `key.path=value` overrides applied first.
+
+    Raises `ConfigError` naming the file and every key that is wrong.
+    """
+    body = read_toml(path)
+    for override in overrides:
+        _override(body, override)
+    try:
+        return model.model_validate(body)
+    except ValidationError as e:
+        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e))) from None
+
+
+def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
+    """Return every register map of a folder by its file's name without `.toml`."""
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: expected a folder of register maps, found none")
+    return {path.stem: load_register_map(path) for path in sorted(folder.glob("*.toml"))}
+
+
+def load_register_map(path: Path) -> RegisterMap:
+    """Return the register map in a file. Raises `ConfigError` with every mistake."""
+    try:
+        found = TypeAdapter(RegisterMap).validate_python(read_toml(path))
+    except ValidationError as e:
+        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e))) from None
+    refuse(path, found.problems())
+    return found
+
+
+def refuse(path: Path, problems: Sequence[str]) -> None:
+    """Raise `ConfigError` with the file's name before each problem, if there is any."""
+    if problems:
+        raise ConfigError("; ".join(f"{path}: {problem}" for problem in problems))
+
+
+def _mistakes(error: ValidationError) -> list[str]:
+    lines = []
+    for e in error.errors():
+        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]).lstrip(".")
+        if e["type"] in _EXPECTED:
+            lines.append(f"{key}: {_EXPECTED[e['type']]}")
+        else:
+            found = "" if isinstance(e["input"], Mapping | list) else f", was {e['input']!r}"
+            lines.append(f"{key}: {e['msg'].removeprefix('Value error, ')}{found}")
+    return lines
+
+
+def _override(body: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override}: expected KEY.PATH=VALUE")
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.split(".")
+    at: Any = body
+    try:
+        for name in parents:
+            at = at[int(name)] if isinstance(at, list) else at.setdefault(name, {})
+        at[int(last) if isinstance(at, list) else last] = value
+    except (AttributeError, IndexError, TypeError, ValueError):
+        raise ConfigError(f"--set {override}: {path} leads nowhere in the file") from None

@@ -1,0 +1,198 @@
+"""ServerConfig: what the control room is told at its start."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.engine.registry import Inflow, Point, Registry, Zone
+from telemetry.point import NAME_PATTERN, POINT_PATTERN, PointId, ZoneId
+from telemetry.units import Quantity
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+PointName = Annotated[str, Field(pattern=POINT_PATTERN)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSection(_Section):
+    """Where the server keeps its files and who it is on the wire."""
+
+    data: Path
+    host_id: Name = "mainwatch"
+    groups: tuple[Name, ...] = Field(min_length=1)
+
+
+class BrokerSection(_Section):
+    """How to reach the MQTT broker. Secrets only by file."""
+
+    host: str = "127.0.0.1"
+    port: Port = 1883
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+class PageSection(_Section):
+    """Where the dispatchers' page listens."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8420
+
+
+class HistorySection(_Section):
+    """A recording that teaches a new server what is normal."""
+
+    bootstrap: Path | None = None
+
+
+class BilingualName(_Section):
+    """A name in both languages of the screens."""
+
+    zh: str
+    en: str
+
+
+class InflowSection(_Section):
+    """A meter at the edge of a zone: sign 1 for water coming in, -1 for water going out."""
+
+    point: PointName
+    sign: Annotated[int, Field(ge=-1, le=1)] = 1
+
+
+class ZoneSection(_Section):
+    """A metered area."""
+
+    id: Name
+    name: BilingualName
+    timezone: str
+    calendar: str = "none"
+    inflow: tuple[InflowSection, ...] = ()
+
+
+class PointSection(_Section):
+    """An accepted point. `low` and `high` are limits in the house unit of its quantity."""
+
+    id: PointName
+    zone: Name
+    quantity: Quantity
+    name: BilingualName
+    period_s: Annotated[float, Field(ge=0.2, le=86_400)]
+    x_m: float | None = None
+    y_m: float | None = None
+    elevation_m: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class ServerConfig(_Section):
+    """The whole file."""
+
+    server: ServerSection
+    broker: BrokerSection = BrokerSection()
+    page: PageSection = PageSection()
+    history: HistorySection = HistorySection()
+    zone: tuple[ZoneSection, ...] = ()
+    point: tuple[PointSection, ...] = ()
+
+    def registry(self) -> Registry:
+        """Return the registry that the file seeds."""
+        zones = [
+            Zone(
+                id=ZoneId(z.id),
+                name_zh=z.name.zh,
+                name_en=z.name.en,
+                timezone=z.timezone,
+                calendar=z.calendar,
+                inflow=tuple(Inflow(point=PointId(i.point), sign=i.sign) for i in z.inflow),
+            )
+            for z in self.zone
+        ]
+        points = [
+            Point(
+                id=PointId(p.id),
+                zone=ZoneId(p.zone),
+                quantity=p.quantity,
+                name_zh=p.name.zh,
+                name_en=p.name.en,
+                period_ms=round(p.period_s * 1000),
+                x=p.x_m,
+                y=p.y_m,
+                elevation_m=p.elevation_m,
+                low=p.low,
+                high=p.high,
+            )
+            for p in self.point
+        ]
+        return Registry(zones={z.id: z for z in zones}, points={p.id: p for p in points})
+
+
+def problems(config: ServerConfig) -> list[str]:
+    """Return every mistake of sense, one sentence each, naming the key; touch nothing."""
+    found = []
+    if not is_loopback(config.page.host):
+        found.append(
+            f"page.host: expected a loopback address, as pages have no sign-in yet,"
+            f" was {config.page.host!r}"
+        )
+    found += broker_problems(config.broker)
+    found += _repeated("zone", [z.id for z in config.zone])
+    found += _repeated("point", [p.id for p in config.point])
+    zones = {z.id for z in config.zone}
+    quantities = {p.id: p.quantity for p in config.point}
+    for n, z in enumerate(config.zone):
+        try:
+            ZoneInfo(z.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            found.append(f"zone[{n}].timezone: expected an IANA time zone, was {z.timezone!r}")
+        for m, i in enumerate(z.inflow):
+            if quantities.get(i.point) is not Quantity.FLOW:
+                found.append(f"zone[{n}].inflow[{m}]: expected a flow point, was {i.point!r}")
+            if i.sign == 0:
+                found.append(f"zone[{n}].inflow[{m}].sign: expected 1 or -1, was 0")
+    for n, p in enumerate(config.point):
+        if p.zone not in zones:
+            known = ", ".join(sorted(zones)) or "none"
+            found.append(f"point[{n}].zone: expected one of {known}, was {p.zone!r}")
+        if p.low is not None and p.high is not None and p.low >= p.high:
+            found.append(f"point[{n}].low: expected less than high {p.high}, was {p.low}")
+    return found
+
+
+def broker_problems(broker: BrokerSection) -> list[str]:
+    """Return what is missing for a broker elsewhere: encryption and credentials."""
+    found = []
+    if not is_loopback(broker.host):
+        if broker.ca_file is None:
+            found.append(f"broker.ca_file: required as broker.host {broker.host!r} is not loopback")
+        if broker.cert_file is None and (broker.username is None or broker.password_file is None):
+            found.append(
+                "broker: expected username and password_file, or cert_file and key_file, as"
+                f" broker.host {broker.host!r} is not loopback"
+            )
+    if (broker.cert_file is None) != (broker.key_file is None):
+        found.append("broker: expected cert_file and key_file together, found one of them")
+    return found
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address is this machine's loopback."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _repeated(what: str, ids: list[str]) -> list[str]:
+    return [
+        f"{what}[{n}].id: {name!r} is used twice" for n, name in enumerate(ids) if name in ids[:n]
+    ]

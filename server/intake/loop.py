@@ -1,0 +1,189 @@
+"""The intake's one loop: messages, ticks and commands in; acknowledgements and wake-ups out.
+
+Everything waits in one bounded queue and passes the door in batches (group commit). At the bound
+the broker's reader waits, and what it cannot hold the gateways send again; nothing is acknowledged
+before it is committed.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from server.config import ServerConfig
+from server.engine.events import Arrived, Commanded, Linked, Tick
+from server.intake import mqtt
+from server.intake.door import Door, Outgoing, Unstamped
+from telemetry.errors import Unavailable
+from telemetry.instant import SECOND_MS, Clock, Instant
+
+log = logging.getLogger("mainwatch.intake")
+
+QUEUE_MAX = 20_000
+BATCH_MAX = 5_000
+GROUP_COMMIT_S = 0.05
+"""How long the first message of a batch waits for company: at most 20 commits a second."""
+RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+COMMAND_MAX = 65_536
+"""Bytes of one command line on the local socket."""
+
+_COMMAND_KEYS = ("key", "actor", "verb", "subject", "note")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Waiting:
+    make: Unstamped
+    committed: asyncio.Future[int] | None = None
+
+
+class Intake:
+    """Feeds the door and carries out what it lets out."""
+
+    def __init__(self, config: ServerConfig, door: Door, clock: Clock) -> None:
+        self._config = config
+        self._door = door
+        self._clock = clock
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(QUEUE_MAX)
+        self._link: mqtt.Link | None = None
+        self._desks: dict[int, asyncio.StreamWriter] = {}
+
+    async def run(self, socket_path: Path, stop: asyncio.Event, ready: asyncio.Event) -> None:
+        """Run until `stop`. Raises `StorageError` when the disk refuses."""
+        server = await asyncio.start_unix_server(self._serve_desk, socket_path, limit=COMMAND_MAX)
+        socket_path.chmod(0o600)
+        try:
+            async with server, asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(self._pass_the_door()),
+                    tasks.create_task(self._tick()),
+                    tasks.create_task(self._stay_linked()),
+                ]
+                ready.set()
+                await stop.wait()
+                if self._link is not None:
+                    with suppress(Unavailable):
+                        await self._link.say_offline(at=self._clock.now())
+                for task in running:
+                    task.cancel()
+                for desk in self._desks.values():
+                    desk.close()
+        finally:
+            socket_path.unlink(missing_ok=True)
+
+    async def _pass_the_door(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            await asyncio.sleep(GROUP_COMMIT_S)
+            while len(batch) < BATCH_MAX and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            out = await asyncio.to_thread(self._door.admit, [w.make for w in batch])
+            for waiting in batch:
+                if waiting.committed is not None and not waiting.committed.done():
+                    waiting.committed.set_result(out.through)
+            await self._let_out(out)
+
+    async def _let_out(self, out: Outgoing) -> None:
+        if out.recorded:
+            await self._tell_desks({"effects": out.through})
+        if self._link is None:
+            return
+        now = self._clock.now()
+        try:
+            for ack in out.acks:
+                await self._link.acknowledge(ack, at=now)
+            for due in out.rebirths:
+                log.info("asking %s/%s for its births: %s", due.group, due.edge, due.because)
+                await self._link.ask_rebirth(due, at=now)
+        except Unavailable:
+            self._link = None  # the reader of the same connection says so and connects again
+
+    async def _tick(self) -> None:
+        at = Instant(self._clock.now() // SECOND_MS * SECOND_MS)
+        while True:
+            at = Instant(max(at + SECOND_MS, self._clock.now() // SECOND_MS * SECOND_MS))
+            await self._clock.sleep_until(at)
+            await self._queue.put(_Waiting(make=lambda stamp: Tick(at=stamp)))
+
+    async def _stay_linked(self) -> None:
+        broker = self._config.broker
+        where = f"{broker.host}:{broker.port}"
+        failures = 0
+        while True:
+            try:
+                async with mqtt.connect(
+                    broker,
+                    host_id=self._config.server.host_id,
+                    groups=self._config.server.groups,
+                    at=self._clock.now(),
+                ) as link:
+                    log.info("broker %s: connected", where)
+                    failures = 0
+                    await self._read(link)
+            except Unavailable as e:
+                if failures == 0:
+                    log.warning("broker %s: lost: %s", where, e)
+            self._link = None
+            await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
+            failures += 1
+
+    async def _read(self, link: mqtt.Link) -> None:
+        await self._queue.put(_Waiting(make=lambda at: Linked(at=at, up=True)))
+        self._link = link
+        try:
+            async for topic, payload in link.messages():
+                make = partial(_arrived, topic, payload)
+                await self._queue.put(_Waiting(make=make))
+        finally:
+            self._link = None
+            with suppress(asyncio.QueueFull):
+                self._queue.put_nowait(_Waiting(make=lambda at: Linked(at=at, up=False)))
+
+    async def _serve_desk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._desks[id(writer)] = writer
+        try:
+            while line := await reader.readline():
+                writer.write(_line(await self._command(line)))
+                await writer.drain()
+        except (ConnectionError, ValueError, asyncio.CancelledError) as e:
+            log.debug("a desk has gone: %r", e)
+        finally:
+            del self._desks[id(writer)]
+            writer.close()
+
+    async def _command(self, line: bytes) -> dict[str, Any]:
+        try:
+            body = json.loads(line)
+        except ValueError:
+            body = None
+        if not isinstance(body, dict) or not all(
+            isinstance(body.get(k), str) for k in _COMMAND_KEYS
+        ):
+            keys = ", ".join(_COMMAND_KEYS)
+            return {"refused": "", "because": f"expected a JSON object with the texts {keys}"}
+        fields = {k: body[k] for k in _COMMAND_KEYS}
+        committed = asyncio.get_running_loop().create_future()
+        await self._queue.put(_Waiting(make=partial(_commanded, fields), committed=committed))
+        return {"journalled": fields["key"], "seq": await committed}
+
+    async def _tell_desks(self, body: Mapping[str, Any]) -> None:
+        for writer in list(self._desks.values()):
+            with suppress(ConnectionError):
+                writer.write(_line(body))
+                await writer.drain()
+
+
+def _arrived(topic: str, payload: bytes, at: Instant) -> Arrived:
+    return Arrived(at=at, topic=topic, payload=payload)
+
+
+def _commanded(fields: dict[str, str], at: Instant) -> Commanded:
+    return Commanded(at=at, **fields)
+
+
+def _line(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
