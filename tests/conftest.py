@@ -1,0 +1,27 @@
+"""What every test may ask for: golden files, and the switch that rewrites them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+collect_ignore = ["contract/sparkplug_peer.py"]  # runs in an environment of its own
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="rewrite golden files; review them like code"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
+    """Return a function that compares a text with a golden file, or rewrites the file."""
+
+    def compare(path: Path, text: str) -> None:
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} differs: --update-golden?"
+
+    return compare
