@@ -1,0 +1,64 @@
+"""Golden words: what each device's registers hold for known values, by its data sheet."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from firmware_sim.core.encode import counter_words, words
+from telemetry.register_map import Register, RegisterMap
+from telemetry.units import Quantity
+
+DEVICES = Path(__file__).parents[2] / "configs" / "devices"
+
+# Worked out by hand from the data sheets; values in house units (kPa, m3/h, m3, m).
+GOLDEN = [
+    ("pressure-transmitter", "pressure", 312.5, (0x4048, 0x0000)),  # 3.125 bar
+    ("pressure-transmitter", "pressure", 0.0, (0x0000, 0x0000)),
+    ("pressure-transmitter", "pressure", 2000.0, (0x4180, 0x0000)),  # stops at 16 bar
+    ("pressure-transmitter", "status", 0.0, (0x0000,)),
+    ("pressure-transmitter", "status", -2.0, (0xFFFE,)),
+    ("pressure-transmitter-ma", "pressure", 0.0, (0x0000,)),  # 4 mA
+    ("pressure-transmitter-ma", "pressure", 1000.0, (0x0FFF,)),  # 20 mA
+    ("pressure-transmitter-ma", "pressure", 250.06, (0x0400,)),
+    ("electromagnetic-meter", "flow", 128.5, (0x8000, 0x4300)),  # low word first
+    ("electromagnetic-meter", "flow", -12.25, (0x0000, 0xC144)),
+    ("electromagnetic-meter", "total", 1_234_567.8, (0x614E, 0x00BC)),
+    ("electromagnetic-meter", "total", 100_000_000.3, (0x0003, 0x0000)),  # after 99,999,999.9
+    ("pulse-counter", "pulses", 49_153.37, (0x004B, 0x0089)),
+    ("pulse-counter", "pulses", 42_949_672.95, (0xFFFF, 0xFFFF)),
+    ("pulse-counter", "pulses", 42_949_673.0, (0x0000, 0x0004)),  # after 2**32 pulses
+    ("level-transmitter", "level", 3.217, (0x0C91,)),
+    ("level-transmitter", "level", -0.1, (0x0000,)),
+    ("level-transmitter", "level", 12.0, (0x2710,)),  # stops at 10 m
+]
+
+
+def _sheets() -> dict[str, RegisterMap]:
+    adapter = TypeAdapter(RegisterMap)
+    return {
+        path.stem: adapter.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+        for path in DEVICES.glob("*.toml")
+    }
+
+
+def _encoded(value: float, register: Register) -> tuple[int, ...]:
+    is_counter = register.quantity is Quantity.VOLUME
+    return counter_words(value, register) if is_counter else words(value, register)
+
+
+@pytest.mark.parametrize(("model", "name", "value", "expected"), GOLDEN)
+def test_words_are_those_of_the_data_sheet(
+    model: str, name: str, value: float, expected: tuple[int, ...]
+) -> None:
+    register = _sheets()[model].register(name)
+
+    assert register is not None
+    assert _encoded(value, register) == expected
+
+
+def test_every_register_of_every_map_has_golden_words() -> None:
+    registers = {(model, r.name) for model, sheet in _sheets().items() for r in sheet.registers}
+
+    assert {(model, name) for model, name, _, _ in GOLDEN} == registers
