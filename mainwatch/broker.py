@@ -25,7 +25,7 @@ allow_anonymous true
 persistence false
 log_type error
 log_type warning
-# Every gateway may have its whole window under way; the default of 1000 loses QoS 0 data in a burst.
+# Gateways have whole windows under way; the default of 1000 loses QoS 0 data in a burst.
 max_queued_messages 100000
 {user}
 """

@@ -30,7 +30,7 @@ def _examine(path: Path, devices: Path) -> None:
         from firmware_sim import config as sim
 
         maps = load_register_maps(devices)
-        refuse(path, sim.problems(load(path, sim.SimConfig), maps))
+        refuse(path, sim.problems(load(path, sim.SimConfig).located_in(path.parent), maps))
     elif "registers" in body:
         load_register_map(path)
     else:

@@ -107,7 +107,7 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--port", type=int, default=8420, help="of the page; 0 takes a free one")
     demo.add_argument("--folder", type=Path, help="keep its files here instead of a passing folder")
     demo.add_argument("--broker", choices=("mosquitto", "amqtt"), help="instead of the one found")
-    demo.add_argument("--days", type=float, metavar="D", help="days of history to begin with")
+    demo.add_argument("--days", type=int, metavar="D", help="days of history to begin with")
     demo.set_defaults(run=_run_demo, extra="all")
 
 
@@ -148,7 +148,7 @@ def _run_sim(options: argparse.Namespace) -> int:
     from mainwatch.wall_clock import WallClock
 
     path = _config(options, "sim.toml")
-    config = load(path, SimConfig, options.set)
+    config = load(path, SimConfig, options.set).located_in(path.parent)
     maps = load_register_maps(_devices(options))
     refuse(path, problems(config, maps))
     return _serve(lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop))
@@ -157,30 +157,32 @@ def _run_sim(options: argparse.Namespace) -> int:
 def _run_server(options: argparse.Namespace) -> int:
     from mainwatch.load import load, refuse
     from mainwatch.wall_clock import WallClock
-    from server import app
     from server.config import ServerConfig, problems
 
     path = _config(options, "server.toml")
     config = load(path, ServerConfig, options.set)
     refuse(path, problems(config))
-    clock = WallClock()
     match options.part:
         case "intake":
+            from server.intake.app import run as part
+
             return _serve(
-                lambda ready, stop: app.run_intake(config, clock=clock, ready=ready, stop=stop)
+                lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)
             )
         case "desk":
+            from server.web.app import run as part
+
             return _serve(
-                lambda ready, stop: app.run_desk(config, clock=clock, ready=ready, stop=stop)
+                lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)
             )
         case _:
+            from server.app import run
+
             command = [sys.executable, "-m", "mainwatch", "server", "--config", str(path)]
             for override in options.set:
                 command += ["--set", override]
             return _serve(
-                lambda ready, stop: app.run(
-                    config, command, where=path, clock=clock, ready=ready, stop=stop
-                )
+                lambda ready, stop: run(config, command, where=path, ready=ready, stop=stop)
             )
 
 

@@ -23,7 +23,9 @@ from telemetry.errors import ConfigError, MainwatchError, Unavailable
 
 BURST_AFTER_S = 60.0
 """When a demo that somebody watches opens its burst, unless told otherwise."""
+BURST_PIPE = "P-EAST-030"
 CONTROL_PORT = 15019
+GATEWAY = "gw-01"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class Wishes:
     port: int
     folder: Path | None
     broker: str | None
-    days: float | None
+    days: int | None
 
 
 async def run(wishes: Wishes, *, stop: asyncio.Event) -> None:
@@ -87,8 +89,8 @@ async def _play(plant: "Plant", wishes: Wishes, stop: asyncio.Event) -> None:
     """Let the plant live: keys, the scheduled burst, the end."""
     say(f"page: {plant.page}")
     say(f"open a burst yourself: {plant.burst_command}")
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    clock = WallClock()
+    begun = clock.monotonic_ms() / 1000
     burst_after = wishes.burst_after_s
     if burst_after is None and not wishes.headless:
         burst_after = BURST_AFTER_S
@@ -97,7 +99,7 @@ async def _play(plant: "Plant", wishes: Wishes, stop: asyncio.Event) -> None:
     say("Ctrl-C ends everything")
     until = begun + wishes.seconds if wishes.seconds is not None else None
     while not stop.is_set():
-        now = loop.time()
+        now = clock.monotonic_ms() / 1000
         if burst_after is not None and now >= begun + burst_after:
             burst_after = None
             await plant.burst()
@@ -119,10 +121,8 @@ class Plant:
         self._configs = configs_folder() / "demo"
         self._control = ("127.0.0.1", _free_port(CONTROL_PORT))
         self._page_port = wishes.port or _free_port()
-        self._story = Story(data=folder, page=self.page)
-        self.pipe = wishes.burst_pipe or str(
-            read_toml(self._configs / "sim.toml").get("demo", {}).get("burst_pipe", "")
-        )
+        self._story = Story(data=folder, page=self.page, gateway=GATEWAY)
+        self.pipe = wishes.burst_pipe or BURST_PIPE
 
     @property
     def page(self) -> str:
@@ -139,6 +139,8 @@ class Plant:
     async def start(self, tasks: asyncio.TaskGroup) -> None:
         """Start every part in order, each when the one before it serves."""
         _refuse_taken(self._page_port)
+        for part in ("server", "gateway"):
+            (self._folder / part).mkdir(mode=0o700, exist_ok=True)
         port = _free_port()
         kind, command = broker.command(self._wishes.broker, port=port, folder=self._folder)
         say(f"broker: {kind}")
@@ -147,7 +149,7 @@ class Plant:
         await _wait_for(port)
         where = {"broker.port": port}
         days = self._days()
-        say(f"simulator: solving the town and writing {days:g} days of its past")
+        say(f"simulator: solving the town and writing {days} days of its past")
         await self._supervisor.start(self._program("sim", self._sim_keys()), tasks)
         say("control room: learning from the past, then opening the page")
         server = {
@@ -177,17 +179,17 @@ class Plant:
 
     async def report(self) -> Report:
         """Return what happened, once everything sent so far has had time to arrive."""
-        return await asyncio.to_thread(compile_report, self._story)
+        return await compile_report(self._story)
 
     async def end(self) -> None:
         """End every part."""
         say("ending")
         await self._supervisor.end()
 
-    def _days(self) -> float:
+    def _days(self) -> int:
         if self._wishes.days is not None:
             return self._wishes.days
-        return float(read_toml(self._configs / "sim.toml")["history"]["days"])
+        return int(read_toml(self._configs / "sim.toml")["history"]["days"])
 
     def _sim_keys(self) -> dict[str, Any]:
         converters = read_toml(self._configs / "sim.toml")["converter"]

@@ -1,6 +1,7 @@
 """ServerConfig: what the control room is told at its start."""
 
 import ipaddress
+import socket
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -45,6 +46,17 @@ class PageSection(_Section):
 
     host: str = "127.0.0.1"
     port: Port = 8420
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Return which kind of address the host is."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    @property
+    def address(self) -> str:
+        """Return what a browser is given."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/"
 
 
 class HistorySection(_Section):

@@ -45,6 +45,7 @@ class Link:
         self._client = client
         self._state = str(Topic(kind=MessageKind.STATE, host=host_id))
         self._born_at = born_at
+        self._is_leaving = False
 
     async def open(self, groups: tuple[str, ...]) -> None:
         """Subscribe, then say that the host is online."""
@@ -87,6 +88,7 @@ class Link:
 
     async def say_offline(self, *, at: Instant) -> None:
         """Say that the host goes away on purpose."""
+        self._is_leaving = True
         await self._publish(self._state, encode_state(online=False, at=at), qos=1, retain=True)
 
     async def _command(self, group: str, edge: str, metrics: list[Metric], at: Instant) -> None:
@@ -104,7 +106,7 @@ class Link:
             online = decode_state(body).online
         except ContractError:
             online = False
-        if not online:
+        if not online and not self._is_leaving:
             await self._say_online()
 
     async def _publish(self, topic: str, body: bytes, *, qos: int, retain: bool) -> None:

@@ -1,0 +1,10 @@
+"""Run every benchmark: `python -m benchmarks`."""
+
+import subprocess
+import sys
+
+NAMES = ("straight_line",)
+
+for name in NAMES:
+    print(f"benchmarks.{name}", flush=True)
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)

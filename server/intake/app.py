@@ -1,0 +1,67 @@
+"""Wiring of the intake process: the only writer of the journal."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from server.config import ServerConfig
+from server.engine.events import Imported, RegistryChanged, Started
+from server.history import recording
+from server.history.historian import Historian
+from server.intake.door import Door
+from server.intake.journal import Journal
+from server.intake.loop import Intake
+from telemetry.instant import Clock, Instant
+
+log = logging.getLogger("mainwatch.intake")
+
+Ready = Callable[[dict[str, Any]], None]
+
+
+async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio.Event) -> None:
+    """Run the only writer of the journal. Raises `StorageError` when its disk refuses."""
+    data = config.server.data
+    journal = Journal(data / "journal.db")
+    door = await asyncio.to_thread(
+        Door,
+        journal=journal,
+        historian=Historian(data / "historian.db"),
+        host_id=config.server.host_id,
+        version=version("mainwatch"),
+        checkpoint=data / "engine.checkpoint",
+        clock=clock,
+    )
+    try:
+        await asyncio.to_thread(_open_door, door, journal, config)
+        serving = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            intake = Intake(config, door, clock)
+            tasks.create_task(intake.run(data / "door.sock", stop, serving))
+            await serving.wait()
+            ready({"intake": config.server.host_id, "journal": journal.uuid})
+    finally:
+        await asyncio.to_thread(door.close)
+
+
+def _open_door(door: Door, journal: Journal, config: ServerConfig) -> None:
+    """Tell the engine what it must know first: the registry, the past, and that we have started."""
+    registry = config.registry()
+    if door.registry != registry:
+        door.admit([lambda at: RegistryChanged(at=at, registry=registry)])
+    folder = config.history.bootstrap
+    if folder is not None and not journal.has("started"):
+        name = recording.name_of(folder)
+        held = journal.count("imported")
+        for n, rows in enumerate(recording.days(folder)):
+            if n >= held:
+                door.admit([partial(_imported, name, rows)])
+        log.info("history %s: taken in", name)
+    settings = config.model_dump(mode="json", exclude={"zone", "point"})
+    door.admit([lambda at: Started(at=at, version=version("mainwatch"), settings=settings)])
+
+
+def _imported(name: str, rows: tuple[recording.Row, ...], at: Instant) -> Imported:
+    return Imported(at=at, source=name, rows=rows)

@@ -1,0 +1,68 @@
+"""Wiring of the desk process: the service core and its pages."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from server.config import ServerConfig
+from server.servicecore.desk import Desk
+from server.servicecore.door_client import DoorClient
+from server.web.application import create_app
+from telemetry.instant import Clock
+
+Ready = Callable[[dict[str, Any]], None]
+
+PAGE_END_S = 3
+"""How long open pages have to let go when the desk ends."""
+
+
+async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio.Event) -> None:
+    """Run the service core and its pages. Raises `StorageError` when the journal is another one."""
+    data = config.server.data
+    desk = await Desk.open(data / "servicecore.db", journal=data / "journal.db", clock=clock)
+    try:
+        await desk.seed(config.registry())
+        door = DoorClient(desk, data / "door.sock")
+        pages = create_app(desk, history=data / "historian.db", clock=clock, stop=stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(desk.follow(stop))
+            tasks.create_task(door.run(stop))
+            await _serve_pages(pages, config, ready, stop)
+    finally:
+        await desk.close()
+
+
+class _Pages(uvicorn.Server):
+    """A web server that leaves the signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def _serve_pages(
+    pages: FastAPI, config: ServerConfig, ready: Ready, stop: asyncio.Event
+) -> None:
+    with socket.create_server(
+        (config.page.host, config.page.port), family=config.page.family, backlog=128
+    ) as listener:
+        server = _Pages(
+            uvicorn.Config(
+                pages,
+                lifespan="off",
+                log_level="warning",
+                access_log=False,
+                timeout_graceful_shutdown=PAGE_END_S,
+            )
+        )
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.serve(sockets=[listener]))
+            ready({"desk": config.server.host_id, "page": config.page.address})
+            await stop.wait()
+            server.should_exit = True
+            await serving

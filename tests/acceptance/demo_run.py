@@ -1,0 +1,105 @@
+"""Runs `mainwatch demo` as a user would, and looks at its processes from outside."""
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+
+@dataclass
+class DemoRun:
+    """One demo under test."""
+
+    folder: Path
+    arguments: list[str]
+    lines: list[str] = field(default_factory=list)
+    process: subprocess.Popen | None = None
+
+    def start(self) -> "DemoRun":
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mainwatch", "demo", "--headless", "--port", "0"),
+                *("--folder", str(self.folder / "plant")),
+                *("--report", str(self.folder / "demo.json")),
+                *self.arguments,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._arrived = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        return self
+
+    def _read(self) -> None:
+        for line in self.process.stdout:
+            with self._arrived:
+                self.lines.append(line.rstrip())
+                self._arrived.notify_all()
+        with self._arrived:
+            self.lines.append("<end>")
+            self._arrived.notify_all()
+
+    def wait_for(self, words: str, timeout_s: float) -> str:
+        """Return the first line that holds `words`; fail with the whole output otherwise."""
+
+        def found() -> bool:
+            return any(words in line or line == "<end>" for line in self.lines)
+
+        with self._arrived:
+            self._arrived.wait_for(found, timeout_s)
+            line = next((line for line in self.lines if words in line), None)
+        assert line is not None, f"{words!r} was not said:\n" + "\n".join(self.lines) + self.logs()
+        return line
+
+    def part(self, *words: str) -> psutil.Process:
+        """Return the innermost descendant whose command line holds all the words."""
+        found = [
+            p
+            for p in psutil.Process(self.process.pid).children(recursive=True)
+            if all(w in p.cmdline() for w in words)
+        ]
+        assert len(found) >= 1, f"no process {words}"
+        return found[-1]
+
+    def memory_mb(self) -> dict[str, float]:
+        """Return the resident megabytes of every process of the demo."""
+        me = psutil.Process(self.process.pid)
+        return {
+            f"{p.pid} {' '.join(p.cmdline()[2:6])}": p.memory_info().rss / 1e6
+            for p in [me, *me.children(recursive=True)]
+        }
+
+    def finish(self, timeout_s: float) -> dict:
+        """Return the report once the demo has ended by itself."""
+        code = self.process.wait(timeout_s)
+        self._reader.join(5)
+        output = "\n".join(self.lines) + self.logs()
+        assert (self.folder / "demo.json").exists(), f"exit {code}, no report:\n{output}"
+        report = json.loads((self.folder / "demo.json").read_text())
+        assert code == 0, f"exit {code}: {report}\n{output}"
+        return report
+
+    def logs(self) -> str:
+        parts = sorted((self.folder / "plant" / "log").glob("*.log"))
+        return "".join(f"\n--- {p.name}\n{p.read_text()[-3000:]}" for p in parts)
+
+    def kill(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        family = [
+            psutil.Process(self.process.pid),
+            *psutil.Process(self.process.pid).children(recursive=True),
+        ]
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            for p in family:
+                if p.is_running():
+                    p.kill()

@@ -1,0 +1,190 @@
+"""The page in a real browser: live, clickable, honest about old data, and alone on the network."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mainwatch.wall_clock import WallClock
+from server.engine import effects
+from server.web.render import TREND_LIBRARY
+from telemetry.instant import Instant
+from tests.support.browser import Browser, chromium
+from tests.support.plant import History, Journal, born, burst, free_port, seen
+
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.skipif(chromium() is None, reason="no Chromium on this machine"),
+]
+CLOCK = WallClock()
+STALE = "document.body.classList.contains('stale')"
+
+
+class Plant:
+    """A journal, a historian, and the desk as a process that can be killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.journal = Journal(folder / "journal.db")
+        self.history = History(folder / "historian.db")
+        self.process: subprocess.Popen | None = None
+        now = CLOCK.now()
+        self.journal.record(born(now), seen("north-12/pressure", now))
+        self.say()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}/"
+
+    def say(self, *, age_ms: int = 0) -> None:
+        at = CLOCK.now() - age_ms
+        self.history.say(at, {"north-12/pressure": 281.25, "north-inlet/flow": 190.0})
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.desk_program", str(self.folder), str(self.port)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "serving\n"
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate()
+
+    def close(self) -> None:
+        self.kill()
+        self.journal.close()
+        self.history.close()
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Iterator[Plant]:
+    made = Plant(tmp_path)
+    made.start()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def browser(plant: Plant) -> Iterator[Browser]:
+    made = Browser()
+    yield made
+    made.close()
+
+
+def start_shift(browser: Browser, name: str) -> None:
+    browser.type("#start input", name)
+    browser.click("#start button")
+    browser.wait_for("document.querySelector('#operator')")
+
+
+def test_the_page_is_alone_on_the_network_and_without_complaints(plant, browser):
+    browser.open(plant.address)
+    browser.wait_for("document.querySelector('#alarms .calm')")
+    browser.wait_for("document.querySelector('#points [data-value]').textContent !== '–'")
+    if TREND_LIBRARY.exists():
+        browser.wait_for("document.querySelector('#chart canvas')")
+
+    assert len(browser.requests) >= 5
+    assert [
+        r for r in browser.requests if not r.startswith((plant.address, "data:", "about:"))
+    ] == []
+    assert browser.errors == []
+    assert browser.evaluate("document.documentElement.scrollHeight <= innerHeight")
+
+
+def test_a_burst_appears_by_itself_and_its_ticket_is_closed_with_clicks(plant, browser):
+    browser.open(plant.address)
+    start_shift(browser, "李强")
+
+    plant.journal.record(*burst(1, at=CLOCK.now()))
+    browser.wait_for("document.querySelector('#A-000001.unseen')", within_s=5)
+    assert browser.evaluate("document.title").startswith("(1) ")
+    browser.press("a")
+    browser.wait_for("document.querySelector('#A-000001 .asked')")
+
+    for step, state in (("accept", "accepted"), ("arrive", "on_site")):
+        browser.click(f"#T-000001 form[action$='/{step}'] button")
+        browser.wait_for(f"document.querySelector('#T-000001').dataset.state === '{state}'")
+    browser.type("#T-000001 textarea", "换管一段")
+    for step, state in (("reply", "replied"), ("close", "closed")):
+        browser.click(f"#T-000001 form[action$='/{step}'] button")
+        browser.wait_for(f"document.querySelector('#T-000001').dataset.state === '{state}'")
+
+    assert "换管一段" in browser.evaluate("document.querySelector('#T-000001').textContent")
+    assert browser.evaluate("document.querySelector('#message').hidden")
+    assert browser.errors == []
+
+
+def test_a_refusal_is_told_without_losing_the_page(plant, browser):
+    plant.journal.record(*burst(1, at=CLOCK.now()))
+    browser.open(plant.address)
+
+    browser.click("#A-000001 form button")
+
+    browser.wait_for("!document.querySelector('#message').hidden")
+    assert browser.evaluate("document.querySelector('#A-000001.unseen') !== null")
+
+
+def test_typed_text_survives_a_restart_of_the_server(plant, browser):
+    plant.journal.record(*burst(1, at=CLOCK.now()))
+    browser.open(plant.address)
+    start_shift(browser, "Li")
+    for step in ("accept", "arrive"):
+        browser.click(f"#T-000001 form[action$='/{step}'] button")
+    browser.type("#T-000001 textarea", "half a sentence")
+
+    plant.kill()
+    browser.click("#T-000001 form[action$='/reply'] button")
+    browser.wait_for("!document.querySelector('#message').hidden")
+    plant.start()
+    now = CLOCK.now()
+    plant.journal.record(
+        effects.AlarmAcknowledged(at=Instant(now), alarm="A-000001", actor="Wang", note="")
+    )
+    browser.wait_for("document.querySelector('#A-000001 .seen')")
+
+    assert (
+        browser.evaluate("document.querySelector('#T-000001 textarea').value") == "half a sentence"
+    )
+    browser.evaluate("location.reload()")
+    browser.wait_for("document.querySelector('#T-000001 textarea').value === 'half a sentence'")
+
+
+def test_old_data_greys_the_page_until_data_comes_again(plant, browser):
+    browser.open(plant.address)
+    browser.wait_for(f"!{STALE}")
+
+    browser.wait_for(STALE, within_s=25)
+    band = browser.evaluate("document.querySelector('#stale').textContent")
+    assert any(mark in band for mark in ("自", "since"))
+    assert any(c.isdigit() for c in band)
+
+    plant.say()
+    browser.wait_for(f"!{STALE}")
+
+
+def test_a_dead_server_greys_the_page_too(plant, browser):
+    plant.say(age_ms=5_000)
+    browser.open(plant.address)
+    browser.wait_for(f"!{STALE}")
+
+    plant.kill()
+
+    browser.wait_for(STALE, within_s=25)
+
+
+def test_sound_that_is_blocked_is_said_and_one_click_allows_it(plant, browser):
+    browser.open(plant.address)
+    start_shift(browser, "Li")  # the form leads to a new page, which may be silent again
+    silent = "!document.querySelector('#silent').hidden"
+    if browser.wait_for(f"document.readyState === 'complete' && ({silent} ? 1 : 2)") == 1:
+        browser.click("#unblock")
+
+    browser.wait_for(f"!({silent})")
