@@ -20,6 +20,7 @@ class AlarmKind(StrEnum):
     SUPPLY = "supply"
     PRESSURE_LOW = "pressure_low"
     PRESSURE_DROP = "pressure_drop"
+    LIMIT = "limit"
     SENSOR_FAULT = "sensor_fault"
     SILENT = "silent"
 
@@ -99,7 +100,10 @@ class PointSeen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlarmRaised:
-    """Recorded: a condition needs a person. `severity` 1 is the most severe, 4 the least."""
+    """Recorded: a condition needs a person. `severity` 1 is the most severe, 4 the least.
+
+    An alarm that has cleared, but that nobody has acknowledged, is raised again under its old id.
+    """
 
     at: Instant
     alarm: str
@@ -109,6 +113,10 @@ class AlarmRaised:
     severity: int
     onset: Instant
     because: tuple[str, ...]
+    estimate_m3h: float | None = None
+    x: float | None = None
+    y: float | None = None
+    radius_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

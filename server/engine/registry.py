@@ -34,7 +34,7 @@ class Zone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A measured quantity at a place. `x`, `y` in metres on the zone's map; limits in house units."""
+    """A measured quantity at a place. `x`, `y` in metres on the map; limits in house units."""
 
     id: PointId
     zone: ZoneId

@@ -1,0 +1,26 @@
+"""People's acts: the verbs the engine knows, and the keys that make each of them happen once."""
+
+ACKNOWLEDGE_ALARM = "acknowledge_alarm"
+ACKNOWLEDGE_INCIDENT = "acknowledge_incident"
+CLOSE_INCIDENT = "close_incident"
+
+VERBS = (ACKNOWLEDGE_ALARM, ACKNOWLEDGE_INCIDENT, CLOSE_INCIDENT)
+
+KEYS_MAX = 10_000
+"""Keys that are remembered; a desk repeats a command within seconds, not after so many others."""
+
+
+class Keys:
+    """The keys of the latest commands."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, None] = {}
+
+    def is_new(self, key: str) -> bool:
+        """Remember a key; say whether it had not been seen."""
+        if key in self._seen:
+            return False
+        self._seen[key] = None
+        if len(self._seen) > KEYS_MAX:
+            del self._seen[next(iter(self._seen))]
+        return True

@@ -1,0 +1,96 @@
+"""A value beyond its limit, for some time; gone when it is back by a margin, for as long.
+
+Input: fresh values of closed bins. Limits come from the registry, never by default. A point that
+says nothing neither raises nor clears. Late samples do not reach it.
+"""
+
+import math
+
+from server.engine.detectors.finding import Finding
+from server.engine.effects import AlarmKind
+from server.engine.registry import Point
+from telemetry.instant import SECOND_MS, Instant
+from telemetry.units import Quantity
+
+MARGIN = 0.02
+"""Of the limit: how far back a value must be before the alarm clears."""
+
+SEVERITY = 2
+
+
+def votes(period_ms: int) -> tuple[int, int]:
+    """Return how many of the last bins must agree: 5 of 6 at 1 s, never much under 10 s."""
+    if period_ms <= 2 * SECOND_MS:
+        return 5, 6
+    if period_ms <= 10 * SECOND_MS:
+        return 3, 4
+    return 2, 2
+
+
+class Limits:
+    """The limits of one point."""
+
+    def __init__(self, point: Point) -> None:
+        self._point = point
+        self._need, self._of = votes(point.period_ms)
+        self._last: list[tuple[Instant, float]] = []
+        self._finding: Finding | None = None
+
+    def update(self, *, at: Instant, value: float) -> list[Finding]:
+        """Judge one more bin."""
+        self._last.append((at, value))
+        if len(self._last) > self._of:
+            del self._last[0]
+        if self._finding is not None:
+            return self._clear()
+        return self._raise()
+
+    def _raise(self) -> list[Finding]:
+        low, high = self._point.low, self._point.high
+        below = [at for at, v in self._last if low is not None and v < low]
+        above = [at for at, v in self._last if high is not None and v > high]
+        for beyond, word, limit in ((below, "below", low), (above, "above", high)):
+            if len(beyond) >= self._need and limit is not None:
+                self._finding = self._found(beyond[0], word, limit)
+                return [self._finding]
+        return []
+
+    def _found(self, onset: Instant, word: str, limit: float) -> Finding:
+        point = self._point
+        unit = point.quantity.unit
+        value = self._last[-1][1]
+        return Finding(
+            kind=kind_of(point.quantity, is_low=word == "below"),
+            zone=point.zone,
+            subject=point.id,
+            points=(point.id,),
+            is_present=True,
+            severity=SEVERITY,
+            onset=onset,
+            because=(f"{point.id} is {value:.1f} {unit}, {word} its limit of {limit:.1f} {unit}",),
+        )
+
+    def _clear(self) -> list[Finding]:
+        low, high = self._point.low, self._point.high
+        floor = -math.inf if low is None else low + MARGIN * abs(low)
+        roof = math.inf if high is None else high - MARGIN * abs(high)
+        is_back = len(self._last) == self._of and all(floor <= v <= roof for _, v in self._last)
+        if self._finding is None or not is_back:
+            return []
+        value = self._last[-1][1]
+        gone = self._finding.gone(
+            f"{self._point.id} is back within its limits at {value:.1f} {self._point.quantity.unit}"
+        )
+        self._finding = None
+        return [gone]
+
+    def withdraw(self, because: str) -> list[Finding]:
+        """Take the finding down, as the point has gone from the registry or has changed."""
+        gone = [] if self._finding is None else [self._finding.gone(because)]
+        self._finding = None
+        return gone
+
+
+def kind_of(quantity: Quantity, *, is_low: bool) -> AlarmKind:
+    """Return the kind: pressure below its limit has its own, everything else is a `limit`."""
+    return AlarmKind.PRESSURE_LOW if quantity is Quantity.PRESSURE and is_low else AlarmKind.LIMIT

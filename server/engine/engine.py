@@ -1,0 +1,39 @@
+"""The whole control room as a fold: one event in, what follows from it out.
+
+The same events give the same effects, byte for byte (docs/determinism.md). The object may be
+pickled between any two events; the pickle is a cache of the fold, never a truth of its own.
+"""
+
+from server.engine.alarms import Alarms
+from server.engine.commands import Keys
+from server.engine.detectors.stage import Detectors
+from server.engine.effects import Effect
+from server.engine.events import Commanded, Event, RegistryChanged
+from server.engine.hosts import Hosts
+from server.engine.incidents import Incidents
+from server.engine.registry import Registry
+
+
+class Engine:
+    """Hosts, detectors, alarms, incidents: each sees the event and what the one before said."""
+
+    def __init__(self, host_id: str) -> None:
+        self.host_id = host_id
+        self.registry = Registry()
+        self._hosts = Hosts()
+        self._detectors = Detectors()
+        self._alarms = Alarms()
+        self._incidents = Incidents()
+        self._keys = Keys()
+
+    def apply(self, event: Event) -> list[Effect]:
+        """Do everything the server does with one event, in order."""
+        if isinstance(event, RegistryChanged):
+            self.registry = event.registry
+        if isinstance(event, Commanded) and not self._keys.is_new(event.key):
+            return []
+        arrivals = self._hosts.apply(event)
+        findings = self._detectors.apply(event, arrivals)
+        alarms = self._alarms.apply(event, findings, self._incidents.members_of(event))
+        incidents = self._incidents.apply(event, alarms)
+        return [*arrivals, *alarms, *incidents]

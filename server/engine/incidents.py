@@ -1,0 +1,206 @@
+"""Alarms with one cause are one incident, and an incident proposes to send somebody once.
+
+Hydraulic alarms of a zone within ten minutes belong together; the most telling kind names the
+incident. A supply failure may cross zones and stays one incident. Instruments have incidents of
+their own. An incident closes when all its alarms have cleared and have been acknowledged.
+"""
+
+from dataclasses import dataclass, field
+
+from server.engine.commands import ACKNOWLEDGE_ALARM, CLOSE_INCIDENT
+from server.engine.effects import (
+    AlarmAcknowledged,
+    AlarmCleared,
+    AlarmKind,
+    AlarmRaised,
+    DispatchRequested,
+    Effect,
+    IncidentClosed,
+    IncidentOpened,
+    IncidentUpdated,
+)
+from server.engine.events import Commanded, Event
+from telemetry.instant import MINUTE_MS, Instant
+
+TOGETHER_MS = 10 * MINUTE_MS
+"""How long after its last alarm an incident takes in another."""
+
+_TELLING = (
+    AlarmKind.PRESSURE_DROP,
+    AlarmKind.LIMIT,
+    AlarmKind.PRESSURE_LOW,
+    AlarmKind.SUPPLY,
+    AlarmKind.BURST,
+)
+"""Hydraulic kinds, the most telling last."""
+
+_AUTO = (AlarmKind.SUPPLY, AlarmKind.BURST)
+"""Kinds that are proposed for dispatch without asking a dispatcher first."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Member:
+    is_active: bool = True
+    is_acknowledged: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Incident:
+    id: str
+    kind: AlarmKind
+    zones: list[str]
+    severity: int
+    last_raised: Instant
+    points: list[str]
+    is_sent: bool = False
+    members: dict[str, _Member] = field(default_factory=dict)
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether every alarm has cleared and has been seen."""
+        return all(m.is_acknowledged and not m.is_active for m in self.members.values())
+
+    def takes(self, alarm: AlarmRaised) -> bool:
+        """Say whether an alarm has the cause of this incident."""
+        if alarm.at - self.last_raised > TOGETHER_MS:
+            return False
+        if self.kind is AlarmKind.SUPPLY and alarm.kind is AlarmKind.SUPPLY:
+            return True
+        if alarm.zone not in self.zones:
+            return False
+        return self.kind is alarm.kind or (self.kind in _TELLING and alarm.kind in _TELLING)
+
+
+class Incidents:
+    """Every open incident."""
+
+    def __init__(self) -> None:
+        self._opened = 0
+        self._open: dict[str, _Incident] = {}
+        self._by_alarm: dict[str, str] = {}
+
+    def members_of(self, event: Event) -> tuple[str, ...]:
+        """Return the alarms that a command speaks of."""
+        if not isinstance(event, Commanded):
+            return ()
+        if event.verb == ACKNOWLEDGE_ALARM:
+            return (event.subject,)
+        incident = self._open.get(event.subject)
+        return () if incident is None else tuple(incident.members)
+
+    def apply(self, event: Event, alarms: list[Effect]) -> list[Effect]:
+        """Follow the alarms."""
+        effects: list[Effect] = []
+        for alarm in alarms:
+            match alarm:
+                case AlarmRaised():
+                    effects += self._raised(alarm)
+                case AlarmCleared():
+                    self._member(alarm.alarm).is_active = False
+                case AlarmAcknowledged():
+                    self._member(alarm.alarm).is_acknowledged = True
+                case _:
+                    continue
+        if effects or alarms:
+            effects += self._close(event)
+        return effects
+
+    def _raised(self, alarm: AlarmRaised) -> list[Effect]:
+        held = self._open.get(self._by_alarm.get(alarm.alarm, ""))
+        if held is not None:
+            return self._join(held, alarm)
+        for incident in reversed(self._open.values()):
+            if incident.takes(alarm):
+                return self._join(incident, alarm)
+        return self._open_with(alarm)
+
+    def _open_with(self, alarm: AlarmRaised) -> list[Effect]:
+        self._opened += 1
+        incident = _Incident(
+            id=f"INC-{self._opened:06}",
+            kind=alarm.kind,
+            zones=[alarm.zone],
+            severity=alarm.severity,
+            last_raised=alarm.at,
+            points=list(alarm.points),
+            members={alarm.alarm: _Member()},
+        )
+        self._open[incident.id] = incident
+        self._by_alarm[alarm.alarm] = incident.id
+        opened = IncidentOpened(
+            at=alarm.at,
+            incident=incident.id,
+            kind=alarm.kind,
+            zone=alarm.zone,
+            alarms=(alarm.alarm,),
+            points=alarm.points,
+            severity=alarm.severity,
+            onset=alarm.onset,
+            because=alarm.because,
+        )
+        return [opened, self._dispatch(incident, alarm)]
+
+    def _join(self, incident: _Incident, alarm: AlarmRaised) -> list[Effect]:
+        is_upgrade = _rank(alarm.kind) > _rank(incident.kind)
+        incident.members[alarm.alarm] = _Member()
+        self._by_alarm[alarm.alarm] = incident.id
+        incident.last_raised = alarm.at
+        incident.severity = min(incident.severity, alarm.severity)
+        if alarm.zone not in incident.zones:
+            incident.zones.append(alarm.zone)
+        if is_upgrade:
+            incident.kind = alarm.kind
+        first = list(alarm.points) if is_upgrade else incident.points
+        more = incident.points if is_upgrade else alarm.points
+        incident.points = list(dict.fromkeys([*first, *more]))
+        updated = IncidentUpdated(
+            at=alarm.at,
+            incident=incident.id,
+            kind=incident.kind,
+            alarms=tuple(incident.members),
+            points=tuple(incident.points),
+            severity=incident.severity,
+            because=alarm.because,
+        )
+        if is_upgrade and incident.kind in _AUTO and not incident.is_sent:
+            return [updated, self._dispatch(incident, alarm)]
+        return [updated]
+
+    def _dispatch(self, incident: _Incident, alarm: AlarmRaised) -> DispatchRequested:
+        is_auto = incident.kind in _AUTO
+        incident.is_sent = incident.is_sent or is_auto
+        return DispatchRequested(
+            at=alarm.at,
+            incident=incident.id,
+            kind=incident.kind,
+            zone=alarm.zone,
+            points=alarm.points,
+            severity=incident.severity,
+            mode="auto" if is_auto else "confirm",
+            onset=alarm.onset,
+            because=alarm.because,
+            estimate_m3h=alarm.estimate_m3h,
+            x=alarm.x,
+            y=alarm.y,
+            radius_m=alarm.radius_m,
+        )
+
+    def _member(self, alarm: str) -> _Member:
+        return self._open[self._by_alarm[alarm]].members[alarm]
+
+    def _close(self, event: Event) -> list[Effect]:
+        effects: list[Effect] = []
+        for incident in [i for i in self._open.values() if i.is_over]:
+            del self._open[incident.id]
+            for alarm in incident.members:
+                del self._by_alarm[alarm]
+            because = "every alarm has cleared and has been acknowledged"
+            if isinstance(event, Commanded) and event.verb == CLOSE_INCIDENT:
+                because = f"closed by {event.actor}" + (f": {event.note}" if event.note else "")
+            effects.append(IncidentClosed(at=event.at, incident=incident.id, because=(because,)))
+        return effects
+
+
+def _rank(kind: AlarmKind) -> int:
+    """Return how telling a kind is; an instrument says nothing of the water."""
+    return _TELLING.index(kind) if kind in _TELLING else -1
