@@ -1,1 +1,1 @@
-"""The edge node: reads Modbus devices, stores what they say, streams it until it is acknowledged."""
+"""The edge node: reads Modbus devices, stores what they say and streams it until acknowledged."""

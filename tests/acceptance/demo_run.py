@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,11 +60,11 @@ class DemoRun:
 
     def part(self, *words: str) -> psutil.Process:
         """Return the innermost descendant whose command line holds all the words."""
-        found = [
-            p
-            for p in psutil.Process(self.process.pid).children(recursive=True)
-            if all(w in p.cmdline() for w in words)
-        ]
+        found = []
+        for p in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.Error):  # one that a test has just killed
+                if all(w in p.cmdline() for w in words):
+                    found.append(p)
         assert len(found) >= 1, f"no process {words}"
         return found[-1]
 
@@ -90,16 +91,16 @@ class DemoRun:
         return "".join(f"\n--- {p.name}\n{p.read_text()[-3000:]}" for p in parts)
 
     def kill(self) -> None:
-        if self.process is None or self.process.poll() is not None:
+        """End whatever is left, and let go of its output."""
+        if self.process is None:
             return
-        family = [
-            psutil.Process(self.process.pid),
-            *psutil.Process(self.process.pid).children(recursive=True),
-        ]
-        self.process.terminate()
-        try:
-            self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            for p in family:
-                if p.is_running():
-                    p.kill()
+        if self.process.poll() is None:
+            me = psutil.Process(self.process.pid)
+            family = [me, *me.children(recursive=True)]
+            self.process.terminate()
+            _gone, alive = psutil.wait_procs(family, timeout=30)
+            for p in alive:
+                p.kill()
+        self.process.wait()
+        self._reader.join(5)
+        self.process.stdout.close()

@@ -1,0 +1,392 @@
+"""The outbox: every scan on disk, once and in order, until the server has committed it.
+
+An SQLite file in WAL mode with `synchronous=FULL`: what `append` returned from survives a power
+cut. Offsets count samples and are never used twice within an epoch; a new file is a new epoch.
+What was acknowledged stays as a ring until its space is needed, so that a server restored from a
+backup can have it again. When the ring is full, acknowledged rows go first; then the oldest are
+shed, counted, and the tail, which the server is told, moves up.
+"""
+
+import asyncio
+import fcntl
+import logging
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, ParamSpec, TypeVar
+
+from gateway.core.device import BornMetric, Scan
+from gateway.core.pulse import CounterState
+from gateway.core.rows import Layout, Row, layout_from_json, layout_to_json, pack, unpack
+from telemetry.errors import ConfigError, StorageError
+from telemetry.instant import Instant
+from telemetry.point import PointId
+from telemetry.sample import Reason, Sample
+
+log = logging.getLogger("mainwatch.gateway.outbox")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+TIDY_COMMITS = 60
+TIDY_BYTES = 1_000_000
+"""State is written and space is made every so many commits or bytes: the cost of a commit is the
+pages it touches. What a crash forgets of the acknowledgement is sent twice and dropped there."""
+
+TRIM_ROWS = 256
+BDSEQ_TURN = 256
+VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE row(first INTEGER PRIMARY KEY, n INTEGER NOT NULL, at INTEGER NOT NULL,
+                 layout INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE layout(id INTEGER PRIMARY KEY, device TEXT NOT NULL, metrics TEXT NOT NULL);
+CREATE TABLE state(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE counter(point TEXT PRIMARY KEY, base INTEGER NOT NULL, raw INTEGER NOT NULL,
+                     at INTEGER NOT NULL) WITHOUT ROWID;
+"""
+
+_READ = """
+SELECT first, at, layout, body FROM row WHERE first >= coalesce(
+  (SELECT iif(first + n > :offset, first, :offset) FROM
+    (SELECT first, n FROM row WHERE first <= :offset ORDER BY first DESC LIMIT 1)), :offset)
+ORDER BY first LIMIT :rows
+"""
+
+
+class OneThread:
+    """The one thread that touches the file, so that a slow disk never holds up polling."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
+
+    async def __call__(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do `work` in the thread and return what it returns."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, lambda: work(*args, **kwargs))
+
+    def close(self) -> None:
+        """Wait for the work at hand and end the thread."""
+        self._thread.shutdown()
+
+
+class Outbox:
+    """One gateway's log. Every method belongs to one thread; the attributes may be read by any."""
+
+    def __init__(
+        self, folder: Path, *, max_bytes: int, births: Mapping[str, tuple[BornMetric, ...]]
+    ) -> None:
+        """Open the outbox in `folder`, which must exist. Raises `ConfigError`."""
+        self._births = {device: {m.point: m for m in births[device]} for device in births}
+        self._max_bytes = max_bytes
+        self._lock = _lock(folder)
+        self.moved_aside = False
+        try:
+            self._db = self._open(folder / "outbox.db")
+        except BaseException:
+            self._lock.close()
+            raise
+        state: dict[str, int] = dict(self._db.execute("SELECT key, value FROM state"))
+        self.epoch = state["epoch"]
+        self.acked = state["acked"]
+        self.was_acknowledged = bool(state["was_acknowledged"])
+        self.shed_samples = state["shed_samples"]
+        self._bdseq = state["bdseq"]
+        last = self._one(
+            "SELECT max(first + n) FROM row WHERE first = (SELECT max(first) FROM row)"
+        )
+        self.head = max(state["head"], last or 0)
+        self.tail = self._find_tail()
+        self._layout_ids: dict[tuple[str, tuple[PointId, ...]], int] = {}
+        self._layout: dict[int, Layout] = {}
+        for id_, device, metrics in self._db.execute("SELECT id, device, metrics FROM layout"):
+            layout = layout_from_json(device, metrics)
+            self._layout[id_] = layout
+            if all(self._births.get(device, {}).get(m.point) == m for m in layout.metrics):
+                self._layout_ids[device, tuple(m.point for m in layout.metrics)] = id_
+        self._commits = 0
+        self._bytes = 0
+        self._is_shedding = False
+        self._is_busy = False
+
+    def counters(self) -> dict[PointId, CounterState]:
+        """Return where every counter stood at the last commit."""
+        found = self._db.execute("SELECT point, base, raw, at FROM counter")
+        return {
+            PointId(p): CounterState(point=PointId(p), base=base, raw=raw, at=Instant(at))
+            for p, base, raw, at in found
+        }
+
+    def append(self, scans: Sequence[Scan]) -> list[int]:
+        """Commit scans with their counters; return the offset of each one's first sample.
+
+        Raises `sqlite3.OperationalError` when the disk is full or busy: then nothing has changed
+        and the same scans may be tried again; `StorageError` when the file is damaged.
+        """
+        firsts: list[int] = []
+        fresh: dict[tuple[str, tuple[PointId, ...]], int] = {}
+        head = self.head
+        size = 0
+        with self._transaction():
+            for scan in scans:
+                assert scan.samples, scan.device
+                body = pack(scan.samples)
+                layout = self._layout_of(scan, fresh)
+                at = scan.samples[0].at
+                row = (head, len(scan.samples), at, layout, body)
+                self._db.execute("INSERT INTO row VALUES (?, ?, ?, ?, ?)", row)
+                firsts.append(head)
+                head += len(scan.samples)
+                size += len(body)
+            states = {c.point: c for scan in scans for c in scan.counters}
+            self._db.executemany(
+                "INSERT OR REPLACE INTO counter VALUES (?, ?, ?, ?)",
+                [(c.point, c.base, c.raw, c.at) for c in states.values()],
+            )
+        self.head = head
+        self._layout_ids.update(fresh)
+        self._commits += 1
+        self._bytes += size
+        if self._commits >= TIDY_COMMITS or self._bytes >= TIDY_BYTES:
+            self.tidy()
+        return firsts
+
+    def read(self, offset: int, *, rows: int) -> list[Row]:
+        """Return up to `rows` rows from the one that holds `offset` on. Raises `StorageError`."""
+        try:
+            found = self._db.execute(_READ, {"offset": offset, "rows": rows}).fetchall()
+        except sqlite3.DatabaseError as e:
+            raise StorageError(f"the outbox cannot be read: {e}") from e
+        return [self._row(first, Instant(at), layout, body) for first, at, layout, body in found]
+
+    def acknowledge(self, offset: int) -> None:
+        """Note that the server has committed every sample below `offset`."""
+        assert offset <= self.head, (offset, self.head)
+        self.acked = max(self.acked, offset)
+        if not self.was_acknowledged:
+            self.was_acknowledged = True
+            self._save()
+
+    def rewind(self, offset: int) -> int:
+        """Take an acknowledgement back as far as rows are held; return where to begin again."""
+        self.acked = max(min(offset, self.acked), self.tail)
+        self._save()
+        return self.acked
+
+    def next_bdseq(self) -> int:
+        """Return the birth-death number of the next connection, having written it down."""
+        self._bdseq = (self._bdseq + 1) % BDSEQ_TURN
+        self._save()
+        return self._bdseq
+
+    def tidy(self) -> None:
+        """Write down what only memory knows and make space when the ring is full.
+
+        What cannot be done now, for want of disk, is tried again at the next commit.
+        """
+        try:
+            with self._transaction():
+                shed = self._trim()
+                self._write_state(shed_samples=self.shed_samples + shed)
+        except sqlite3.OperationalError as e:
+            self._note_busy(e)
+            return
+        self._note_busy(None)
+        self._commits = 0
+        self._bytes = 0
+        self.shed_samples += shed
+        self.tail = self._find_tail()
+        self.acked = max(self.acked, self.tail)
+        if bool(shed) != self._is_shedding:
+            self._is_shedding = bool(shed)
+            log.warning(
+                "the outbox is full: the oldest samples that nobody has acknowledged are shed"
+                if shed
+                else "the outbox sheds no more; %d samples were lost so far",
+                *([] if shed else [self.shed_samples]),
+            )
+
+    def close(self) -> None:
+        """Write the state down and close the file."""
+        try:
+            self._save()
+        finally:
+            self._db.close()
+            self._lock.close()
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        try:
+            return _connect(path)
+        except sqlite3.OperationalError as e:
+            raise ConfigError(f"gateway.data: {path} cannot be opened: {e}") from e
+        except sqlite3.DatabaseError as e:
+            n = 1
+            while (aside := path.with_name(f"outbox.damaged-{n}.db")).exists():
+                n += 1
+            log.error("%s is damaged (%s): moved to %s, a new one begins", path, e, aside.name)  # noqa: TRY400  the text says it all
+            self.moved_aside = True
+            for suffix in ("", "-wal", "-shm"):
+                if (part := Path(f"{path}{suffix}")).exists():
+                    part.rename(f"{aside}{suffix}")
+            return _connect(path)
+
+    def _layout_of(self, scan: Scan, fresh: dict[tuple[str, tuple[PointId, ...]], int]) -> int:
+        key = scan.device, tuple(s.point for s in scan.samples)
+        known = self._layout_ids.get(key) or fresh.get(key)
+        if known is not None:
+            return known
+        metrics = self._births[scan.device]
+        layout = Layout(device=scan.device, metrics=tuple(metrics[p] for p in key[1]))
+        added = self._db.execute(
+            "INSERT INTO layout(device, metrics) VALUES (?, ?)",
+            (layout.device, layout_to_json(layout)),
+        )
+        id_ = added.lastrowid
+        assert id_
+        fresh[key] = id_
+        self._layout[id_] = layout
+        return id_
+
+    def _row(self, first: int, at: Instant, layout: int, body: bytes) -> Row:
+        points = [m.point for m in self._layout[layout].metrics]
+        try:
+            samples = unpack(body, points)
+        except StorageError as e:
+            log.error("offset %d: %s; its samples are sent as bad", first, e)  # noqa: TRY400  the text says it all
+            samples = tuple(Sample.bad(p, at, Reason.UNKNOWN) for p in points)
+        return Row(first=first, layout=self._layout[layout], samples=samples)
+
+    def _trim(self) -> int:
+        """Delete the oldest rows while the ring is too large; return how many samples are lost."""
+        shed = 0
+        while self._live_bytes() > self._max_bytes:
+            oldest = self._db.execute(
+                "SELECT first, n FROM row ORDER BY first LIMIT ?", (TRIM_ROWS,)
+            ).fetchall()
+            if len(oldest) < 2:  # the last row keeps the place of the head
+                break
+            done = [(first, n) for first, n in oldest if first + n <= self.acked]
+            gone = done or oldest[: max(1, len(oldest) // 4)]
+            self._db.execute("DELETE FROM row WHERE first <= ?", (gone[-1][0],))
+            shed += sum(n for first, n in gone if first + n > self.acked)
+        return shed
+
+    def _live_bytes(self) -> int:
+        pages = self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")
+        size: int = self._one("PRAGMA page_size")
+        return int(pages * size)
+
+    def _find_tail(self) -> int:
+        first = self._one("SELECT min(first) FROM row")
+        return self.head if first is None else int(first)
+
+    def _save(self) -> None:
+        """Write the state; memory goes on without, and the next `tidy` tries again."""
+        try:
+            with self._transaction():
+                self._write_state(shed_samples=self.shed_samples)
+        except sqlite3.OperationalError as e:
+            self._note_busy(e)
+        else:
+            self._note_busy(None)
+
+    def _note_busy(self, error: sqlite3.OperationalError | None) -> None:
+        if error is not None and not self._is_busy:
+            log.warning("the state of the outbox cannot be written now: %s", error)
+        self._is_busy = error is not None
+
+    def _write_state(self, *, shed_samples: int) -> None:
+        state = {
+            "head": self.head,
+            "acked": self.acked,
+            "was_acknowledged": int(self.was_acknowledged),
+            "bdseq": self._bdseq,
+            "shed_samples": shed_samples,
+        }
+        self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", list(state.items()))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError as e:
+            raise StorageError(f"the outbox cannot be written: {e}") from e
+
+    def _one(self, query: str) -> Any:
+        return self._db.execute(query).fetchone()[0]
+
+
+def _lock(folder: Path) -> IO[bytes]:
+    """Return a lock that lasts as long as the process: one folder, one gateway."""
+    if not folder.is_dir():
+        raise ConfigError(f"gateway.data: expected a folder, found none at {folder}")
+    try:
+        lock = (folder / "outbox.lock").open("ab")
+    except OSError as e:
+        raise ConfigError(f"gateway.data: cannot write in {folder}: {e.strerror}") from e
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        lock.close()
+        raise ConfigError(f"gateway.data: {folder} is in use by another gateway") from e
+    return lock
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """Open or begin the file. Raises `sqlite3.DatabaseError` when it is damaged."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=32)
+    try:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "wal_autocheckpoint=1000",
+            "journal_size_limit=4194304",
+            "cache_size=-2000",
+            "busy_timeout=5000",
+        ):
+            db.execute(f"PRAGMA {pragma}")
+        said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if said != "ok":
+            raise sqlite3.DatabaseError(said)  # noqa: TRY301  closed here, told by the caller
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            _begin(db)
+        elif version != VERSION:
+            raise ConfigError(  # noqa: TRY301  the file is closed first
+                f"gateway.data: {path} was written by another version:"
+                f" expected {VERSION}, was {version}"
+            )
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    """Make the tables and draw the epoch: at random, so that a changed SD card cannot collide."""
+    db.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA.split(";"):
+        db.execute(statement)
+    state = {
+        "epoch": 1 + secrets.randbelow(2**63 - 1),
+        "head": 0,
+        "acked": 0,
+        "was_acknowledged": 0,
+        "bdseq": BDSEQ_TURN - 1,
+        "shed_samples": 0,
+    }
+    db.executemany("INSERT INTO state VALUES (?, ?)", list(state.items()))
+    db.execute(f"PRAGMA user_version={VERSION}")
+    db.execute("COMMIT")
