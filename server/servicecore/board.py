@@ -1,0 +1,119 @@
+"""Everything the screens show, read in one go: the open, and the last few of the settled."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.engine.registry import Registry
+from server.servicecore.rules.workorder import FINAL
+from server.servicecore.store.database import PROGRESS_ROW
+from server.servicecore.store.tables import (
+    Alarm,
+    Command,
+    Dropped,
+    Entry,
+    Gateway,
+    Incident,
+    Progress,
+    Proposal,
+    RegistryRow,
+    SeenPoint,
+    Ticket,
+)
+
+OPEN_MAX = 200
+SETTLED_MAX = 20
+POINTS_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One consistent look at the service core; sequences begin with what matters most."""
+
+    revision: int
+    alarms: tuple[Alarm, ...]
+    incidents: tuple[Incident, ...]
+    proposals: dict[str, Proposal]
+    tickets: tuple[Ticket, ...]
+    gateways: tuple[Gateway, ...]
+    seen_points: tuple[SeenPoint, ...]
+    dropped: tuple[Dropped, ...]
+    queued: tuple[Command, ...]
+    trail: tuple[Entry, ...]
+    registry: Registry
+
+
+async def read_board(session: AsyncSession) -> Board:
+    """Return the board as the session's snapshot has it."""
+    progress = await session.get_one(Progress, PROGRESS_ROW)
+    registry = await session.get(RegistryRow, 1)
+    proposals = await session.scalars(select(Proposal).where(Proposal.state == "open"))
+    return Board(
+        revision=progress.revision,
+        alarms=await _alarms(session),
+        incidents=await _incidents(session),
+        proposals={p.incident: p for p in proposals},
+        tickets=await _tickets(session),
+        gateways=tuple(await session.scalars(select(Gateway).order_by(Gateway.id))),
+        seen_points=tuple(
+            await session.scalars(select(SeenPoint).order_by(SeenPoint.id).limit(POINTS_MAX))
+        ),
+        dropped=tuple(
+            await session.scalars(select(Dropped).order_by(Dropped.at.desc()).limit(SETTLED_MAX))
+        ),
+        queued=tuple(
+            await session.scalars(select(Command).where(Command.state == "queued").limit(OPEN_MAX))
+        ),
+        trail=tuple(
+            await session.scalars(select(Entry).order_by(Entry.seq.desc()).limit(SETTLED_MAX))
+        ),
+        registry=Registry() if registry is None else Registry.from_json(registry.body),
+    )
+
+
+async def _alarms(session: AsyncSession) -> tuple[Alarm, ...]:
+    standing = or_(Alarm.active, Alarm.acknowledged_at.is_(None))
+    found = await session.scalars(
+        select(Alarm)
+        .where(standing)
+        .order_by(
+            Alarm.acknowledged_at.is_not(None),
+            Alarm.severity,
+            Alarm.raised_at.desc(),
+        )
+        .limit(OPEN_MAX)
+    )
+    return tuple(found)
+
+
+async def _incidents(session: AsyncSession) -> tuple[Incident, ...]:
+    found = await session.scalars(
+        select(Incident)
+        .where(Incident.closed_at.is_(None))
+        .order_by(Incident.severity, Incident.opened_at)
+        .limit(OPEN_MAX)
+    )
+    closed = await session.scalars(
+        select(Incident)
+        .where(Incident.closed_at.is_not(None))
+        .order_by(Incident.closed_at.desc())
+        .limit(SETTLED_MAX)
+    )
+    return (*found, *closed)
+
+
+async def _tickets(session: AsyncSession) -> tuple[Ticket, ...]:
+    found = await session.scalars(
+        select(Ticket)
+        .where(Ticket.state.not_in(FINAL))
+        .order_by(Ticket.severity, Ticket.created_at)
+        .limit(OPEN_MAX)
+    )
+    settled = await session.scalars(
+        select(Ticket)
+        .where(Ticket.state.in_(FINAL))
+        .order_by(Ticket.since.desc())
+        .limit(SETTLED_MAX)
+    )
+    return (*found, *settled)

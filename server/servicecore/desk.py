@@ -1,0 +1,311 @@
+"""The desk: what people do, and what the engine's effects do, one transaction each.
+
+Rule 1: a change, its entry in the trail, and the command that the engine must hear are committed
+together or not at all.
+Rule 2: the cursor over the journal moves in the transaction of what it stands for, so a process
+killed at any instant has carried out every effect before the cursor and none after it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
+
+from server.engine.registry import Registry
+from server.servicecore import dispatch, projection
+from server.servicecore.board import Board, read_board
+from server.servicecore.recorded import Cursor, read_after
+from server.servicecore.rules import workorder
+from server.servicecore.rules.refusal import Refused
+from server.servicecore.rules.workorder import State, Step
+from server.servicecore.store import trail
+from server.servicecore.store.database import PROGRESS_ROW, Changes, Database
+from server.servicecore.store.tables import (
+    Alarm,
+    Command,
+    Incident,
+    Progress,
+    RegistryRow,
+    Ticket,
+)
+from server.servicecore.store.trail import SYSTEM, Act
+from telemetry.instant import Clock, Instant
+
+log = logging.getLogger("mainwatch.desk")
+
+EFFECTS_PER_TRANSACTION = 200
+ACTOR_LENGTH_MAX = 40
+TEXT_LENGTH_MAX = 2_000
+COMMANDS_PER_READ = 100
+MARKS_MAX = 500
+
+
+class Desk:
+    """Every use case of the service core."""
+
+    def __init__(self, database: Database, *, journal: Path, clock: Clock) -> None:
+        self._database = database
+        self._journal = journal
+        self._clock = clock
+        self.commands_waiting = asyncio.Event()
+        self.woken = asyncio.Event()
+        self.engine_reached = False
+
+    @classmethod
+    async def open(cls, path: Path, *, journal: Path, clock: Clock) -> "Desk":
+        """Open the database at `path`; `journal` is the intake's file. Raises `StorageError`."""
+        desk = cls(await Database.open(path), journal=journal, clock=clock)
+        if await desk.commands():
+            desk.commands_waiting.set()
+        return desk
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        await self._database.close()
+
+    @property
+    def changes(self) -> Changes:
+        """Return what can be waited on for the next change."""
+        return self._database.changes
+
+    async def board(self) -> Board:
+        """Return what the screens show, as of one instant."""
+        async with self._database.reading() as session:
+            return await read_board(session)
+
+    async def alarms_between(self, start: Instant, end: Instant) -> Sequence[Alarm]:
+        """Return the alarms whose onset is in [start, end), oldest first: marks on a trend."""
+        async with self._database.reading() as session:
+            found = await session.scalars(
+                select(Alarm)
+                .where(Alarm.onset >= start, Alarm.onset < end)
+                .order_by(Alarm.onset)
+                .limit(MARKS_MAX)
+            )
+            return list(found)
+
+    # --- the registry -------------------------------------------------------------------------
+
+    async def seed(self, registry: Registry) -> bool:
+        """Keep a registry if there is none yet, and say whether that was so."""
+        async with self._database.reading() as session:
+            if await session.get(RegistryRow, 1) is not None:
+                return False
+        async with self._database.writing() as session:
+            session.add(RegistryRow(id=1, revision=1, body=registry.to_json()))
+            act = Act(at=self._clock.now(), actor=SYSTEM, entity="registry", verb="seed")
+            await trail.append(session, act)
+        return True
+
+    async def registry(self) -> Registry:
+        """Return the registry; an empty one before it was seeded."""
+        async with self._database.reading() as session:
+            row = await session.get(RegistryRow, 1)
+            return Registry() if row is None else Registry.from_json(row.body)
+
+    # --- what the engine says -----------------------------------------------------------------
+
+    async def catch_up(self, *, limit: int = EFFECTS_PER_TRANSACTION) -> int:
+        """Carry out the next recorded effects and return how many there were.
+
+        Raises `StorageError` when the journal is gone or another one.
+        """
+        async with self._database.reading() as session:
+            progress = await session.get_one(Progress, PROGRESS_ROW)
+        cursor = Cursor(journal=progress.journal, seq=progress.seq, n=progress.n)
+        items = await asyncio.to_thread(read_after, self._journal, cursor, limit=limit)
+        if not items:
+            return 0
+        async with self._database.writing() as session:
+            for item in items:
+                await projection.carry_out(session, item, now=self._clock.now())
+            progress = await session.get_one(Progress, PROGRESS_ROW)
+            progress.journal = items[-1].journal
+            progress.seq, progress.n = items[-1].seq, items[-1].n
+        return len(items)
+
+    async def follow(self, stop: asyncio.Event) -> None:
+        """Carry out effects until told to stop: when woken, and each second in any case."""
+        while not stop.is_set():
+            self.woken.clear()
+            while await self.catch_up() == EFFECTS_PER_TRANSACTION:
+                pass
+            try:
+                async with asyncio.timeout(1):
+                    await self.woken.wait()
+            except TimeoutError:
+                pass
+
+    # --- what people do to alarms and incidents ---------------------------------------------------
+
+    async def acknowledge_alarm(self, alarm: str, *, actor: str, note: str = "") -> None:
+        """Ask the engine to note that a person has seen an alarm. Raises `Refused`."""
+        _refuse_bad_words(actor, note)
+        async with self._database.writing() as session:
+            row = await session.get(Alarm, alarm)
+            if row is None:
+                raise Refused("unknown", subject=alarm)
+            _refuse_acknowledged(row)
+            row.asked_by, row.refusal = actor, ""
+            await self._ask_engine(session, "acknowledge_alarm", alarm, actor, note)
+        self.commands_waiting.set()
+
+    async def acknowledge_incident(self, incident: str, *, actor: str, note: str = "") -> None:
+        """Acknowledge every alarm of an incident with one command. Raises `Refused`."""
+        _refuse_bad_words(actor, note)
+        async with self._database.writing() as session:
+            row = await _open_incident(session, incident)
+            alarms = await _alarms_of(session, row)
+            unseen = [a for a in alarms if a.acknowledged_at is None and not a.asked_by]
+            if not unseen and alarms:
+                _refuse_acknowledged(alarms[0])
+            for alarm in unseen:
+                alarm.asked_by, alarm.refusal = actor, ""
+            await self._ask_engine(session, "acknowledge_incident", incident, actor, note)
+        self.commands_waiting.set()
+
+    async def close_incident(self, incident: str, *, actor: str, note: str = "") -> None:
+        """Ask the engine to close an incident without an active alarm. Raises `Refused`."""
+        _refuse_bad_words(actor, note)
+        async with self._database.writing() as session:
+            row = await _open_incident(session, incident)
+            if row.asked_by:
+                raise Refused("asked", subject=incident, actor=row.asked_by)
+            active = [a.id for a in await _alarms_of(session, row) if a.active]
+            if active:
+                raise Refused("active", subject=incident, alarms=", ".join(active))
+            row.asked_by, row.refusal = actor, ""
+            await self._ask_engine(session, "close_incident", incident, actor, note)
+        self.commands_waiting.set()
+
+    async def dispatch(self, incident: str, *, actor: str) -> str:
+        """Open the ticket that was proposed for an incident; return its number."""
+        _refuse_bad_words(actor, "")
+        async with self._database.writing() as session:
+            ticket = await dispatch.confirm(session, incident, actor=actor, now=self._clock.now())
+        return ticket.number
+
+    # --- what people do to tickets ----------------------------------------------------------------
+
+    async def step(
+        self, ticket: str, step: Step, *, actor: str, text: str = "", version: int | None = None
+    ) -> State:
+        """Take a ticket one step on and return its state.
+
+        `version` is what the person was looking at; None for whatever it is now. Raises `Refused`.
+        """
+        _refuse_bad_words(actor, text)
+        now = self._clock.now()
+        try:
+            async with self._database.writing() as session:
+                row = await session.get(Ticket, ticket)
+                if row is None:
+                    raise Refused("unknown", subject=ticket)
+                before = State(row.state)
+                state = workorder.after(ticket, before, step, text)
+                if version is not None and version != row.version:
+                    raise Refused("changed", ticket=ticket)
+                row.state, row.since = state, now
+                if step is Step.ACCEPT:
+                    row.holder = actor
+                if step is Step.REPLY:
+                    row.result = text.strip()
+                act = Act(
+                    at=now,
+                    actor=actor,
+                    entity=ticket,
+                    verb=step,
+                    before=before,
+                    after=state,
+                    reason=text.strip(),
+                )
+                await trail.append(session, act)
+        except StaleDataError:
+            raise Refused("changed", ticket=ticket) from None
+        return state
+
+    # --- the commands on their way to the engine ------------------------------------------------
+
+    async def commands(self) -> Sequence[Command]:
+        """Return the oldest commands that the engine's door has not journalled yet."""
+        async with self._database.reading() as session:
+            found = await session.scalars(
+                select(Command)
+                .where(Command.state == "queued")
+                .order_by(Command.at, Command.key)
+                .limit(COMMANDS_PER_READ)
+            )
+            return list(found)
+
+    async def command_journalled(self, key: str) -> None:
+        """Note that the door has a command on disk."""
+        async with self._database.writing() as session:
+            command = await session.get(Command, key)
+            if command is not None and command.state == "queued":
+                command.state = "journalled"
+
+    async def command_refused(self, key: str, because: str) -> None:
+        """Note that the door will not take a command, and show it where it was asked."""
+        log.warning("the engine's door refused %s: %s", key, because)
+        async with self._database.writing() as session:
+            await projection.command_settled(session, key, refused=because)
+
+    def engine_is(self, *, reached: bool) -> None:
+        """Note whether the engine's door answers; the screens show it."""
+        self.engine_reached = reached
+
+    async def trail_break(self) -> int | None:
+        """Return the first entry of the audit trail that was tampered with, or None."""
+        async with self._database.reading() as session:
+            return await trail.first_break(session)
+
+    async def _ask_engine(
+        self, session: AsyncSession, verb: str, subject: str, actor: str, note: str
+    ) -> None:
+        now = self._clock.now()
+        act = Act(at=now, actor=actor, entity=subject, verb=verb, reason=note.strip())
+        entry = await trail.append(session, act)
+        session.add(
+            Command(
+                key=f"{entry.seq}-{entry.hash[:16]}",  # ours alone, even if this file starts anew
+                at=now,
+                verb=verb,
+                subject=subject,
+                actor=actor,
+                note=note.strip(),
+                state="queued",
+                because="",
+            )
+        )
+
+
+def _refuse_bad_words(actor: str, text: str) -> None:
+    if not actor.strip():
+        raise Refused("name_missing")
+    for words, limit in ((actor, ACTOR_LENGTH_MAX), (text, TEXT_LENGTH_MAX)):
+        if len(words) > limit:
+            raise Refused("text_too_long", limit=str(limit), length=str(len(words)))
+
+
+def _refuse_acknowledged(alarm: Alarm) -> None:
+    if alarm.acknowledged_at is not None:
+        raise Refused("acknowledged", subject=alarm.id, actor=alarm.acknowledged_by)
+    if alarm.asked_by:
+        raise Refused("asked", subject=alarm.id, actor=alarm.asked_by)
+
+
+async def _open_incident(session: AsyncSession, incident: str) -> Incident:
+    row = await session.get(Incident, incident)
+    if row is None:
+        raise Refused("unknown", subject=incident)
+    if row.closed_at is not None:
+        raise Refused("closed", subject=incident)
+    return row
+
+
+async def _alarms_of(session: AsyncSession, incident: Incident) -> list[Alarm]:
+    return list(await session.scalars(select(Alarm).where(Alarm.id.in_(incident.alarms))))

@@ -1,0 +1,205 @@
+"""The tables of the service core's own database.
+
+Tickets and their trail belong to the desk. Alarms, incidents, proposals, gateways and points are
+what the engine's recorded effects say, kept for the screens and rebuilt from nothing else.
+"""
+
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, MetaData, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+"""Names for every constraint: SQLite cannot alter one that has none."""
+
+
+class Row(DeclarativeBase):
+    """A row of any table here."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {  # noqa: RUF012  SQLAlchemy reads it from the class
+        int: BigInteger,
+        str: Text,
+        dict[str, Any]: JSON,
+        list[str]: JSON,
+    }
+
+
+class Ticket(Row):
+    """A job for a crew. Its dispatch identity makes sure that it is opened once."""
+
+    __tablename__ = "ticket"
+
+    number: Mapped[str] = mapped_column(String(16), primary_key=True)
+    incident: Mapped[str] = mapped_column(index=True)
+    zone: Mapped[str]
+    kind: Mapped[str]
+    severity: Mapped[int]
+    state: Mapped[str] = mapped_column(index=True)
+    since: Mapped[int]
+    created_at: Mapped[int]
+    holder: Mapped[str]
+    result: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    version: Mapped[int] = mapped_column()
+    dispatch_uuid: Mapped[str]
+    dispatch_seq: Mapped[int]
+    dispatch_n: Mapped[int]
+
+    __table_args__ = (UniqueConstraint("dispatch_uuid", "dispatch_seq", "dispatch_n"),)
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
+
+
+class Entry(Row):
+    """One act in the audit trail; triggers refuse its change and deletion."""
+
+    __tablename__ = "ticket_event"
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[int]
+    actor: Mapped[str]
+    entity: Mapped[str] = mapped_column(index=True)
+    verb: Mapped[str]
+    before: Mapped[str]
+    after: Mapped[str]
+    reason: Mapped[str]
+    prev_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class Command(Row):
+    """A person's act that the engine must hear, until it has."""
+
+    __tablename__ = "command_outbox"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[int]
+    verb: Mapped[str]
+    subject: Mapped[str]
+    actor: Mapped[str]
+    note: Mapped[str]
+    state: Mapped[str] = mapped_column(index=True)  # queued | journalled | done | refused
+    because: Mapped[str]
+
+
+class Alarm(Row):
+    """An alarm as the engine told it, and who has asked for its acknowledgement."""
+
+    __tablename__ = "alarm"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    zone: Mapped[str]
+    points: Mapped[list[str]]
+    severity: Mapped[int]
+    onset: Mapped[int]
+    raised_at: Mapped[int] = mapped_column(index=True)
+    because: Mapped[list[str]]
+    active: Mapped[bool]
+    cleared_at: Mapped[int | None]
+    acknowledged_at: Mapped[int | None]
+    acknowledged_by: Mapped[str]
+    asked_by: Mapped[str]
+    refusal: Mapped[str]
+
+
+class Incident(Row):
+    """Alarms with one cause, as the engine told it."""
+
+    __tablename__ = "incident"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    zone: Mapped[str]
+    alarms: Mapped[list[str]]
+    points: Mapped[list[str]]
+    severity: Mapped[int]
+    onset: Mapped[int]
+    opened_at: Mapped[int] = mapped_column(index=True)
+    updated_at: Mapped[int]
+    closed_at: Mapped[int | None]
+    because: Mapped[list[str]]
+    asked_by: Mapped[str]
+    refusal: Mapped[str]
+
+
+class Proposal(Row):
+    """A dispatch that the engine proposes and a person must confirm."""
+
+    __tablename__ = "proposal"
+
+    dispatch_uuid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    dispatch_seq: Mapped[int] = mapped_column(primary_key=True)
+    dispatch_n: Mapped[int] = mapped_column(primary_key=True)
+    incident: Mapped[str] = mapped_column(index=True)
+    at: Mapped[int]
+    state: Mapped[str]  # open | issued | overtaken | withdrawn
+    data: Mapped[dict[str, Any]]
+
+
+class Gateway(Row):
+    """What the engine last said of a gateway; `lost` counts samples that it could not deliver."""
+
+    __tablename__ = "gateway"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    online: Mapped[bool]
+    epoch: Mapped[str]
+    because: Mapped[str]
+    lost: Mapped[int]
+    changed_at: Mapped[int]
+
+
+class SeenPoint(Row):
+    """A point that a birth named."""
+
+    __tablename__ = "seen_point"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    gateway: Mapped[str]
+    device: Mapped[str]
+    quantity: Mapped[str]
+    zone: Mapped[str]
+    place: Mapped[str]
+    period_ms: Mapped[int]
+    status: Mapped[str]
+    seen_at: Mapped[int]
+
+
+class Dropped(Row):
+    """Messages of one source that broke the contract."""
+
+    __tablename__ = "dropped_message"
+
+    source: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    because: Mapped[str]
+    at: Mapped[int]
+
+
+class RegistryRow(Row):
+    """The registry, whole; one row."""
+
+    __tablename__ = "registry"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    revision: Mapped[int]
+    body: Mapped[dict[str, Any]]
+
+
+class Progress(Row):
+    """One row: how far the journal's effects were read, and how often this database changed."""
+
+    __tablename__ = "cursor"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    journal: Mapped[str]
+    seq: Mapped[int]
+    n: Mapped[int]
+    revision: Mapped[int]

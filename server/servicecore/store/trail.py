@@ -1,0 +1,66 @@
+"""The audit trail: append an act inside the transaction that does it, and verify the whole."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.servicecore.rules import chain
+from server.servicecore.store.tables import Entry
+from telemetry.instant import Instant
+
+SYSTEM = "mainwatch"
+"""The actor of what nobody clicked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Act:
+    """Who did what to which thing, what it was before and after, and why."""
+
+    at: Instant
+    actor: str
+    entity: str
+    verb: str
+    before: str = ""
+    after: str = ""
+    reason: str = ""
+
+
+async def append(session: AsyncSession, act: Act) -> Entry:
+    """Add an act to the chain; the write lock that the session holds keeps the order."""
+    last = await session.scalar(select(Entry).order_by(Entry.seq.desc()).limit(1))
+    entry = Entry(
+        seq=last.seq + 1 if last else 1,
+        at=act.at,
+        actor=act.actor,
+        entity=act.entity,
+        verb=act.verb,
+        before=act.before,
+        after=act.after,
+        reason=act.reason,
+        prev_hash=last.hash if last else chain.GENESIS,
+    )
+    entry.hash = chain.link(entry.prev_hash, _body(entry))
+    session.add(entry)
+    await session.flush()
+    return entry
+
+
+async def first_break(session: AsyncSession) -> int | None:
+    """Return the seq of the first entry that was changed, or after which one is gone, or None."""
+    entries = list(await session.scalars(select(Entry).order_by(Entry.seq)))
+    place = chain.first_break((_body(e), e.prev_hash, e.hash) for e in entries)
+    return None if place is None else entries[place].seq
+
+
+def _body(entry: Entry) -> dict[str, object]:
+    return {
+        "seq": entry.seq,
+        "at": entry.at,
+        "actor": entry.actor,
+        "entity": entry.entity,
+        "verb": entry.verb,
+        "before": entry.before,
+        "after": entry.after,
+        "reason": entry.reason,
+    }

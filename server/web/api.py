@@ -1,0 +1,256 @@
+"""The same as the page for programs: JSON under /api/v1, described by OpenAPI.
+
+Values are in house units (kPa, m³/h, m³, m, °C), instants in milliseconds since the epoch, UTC.
+"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.servicecore.desk import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Desk
+from server.servicecore.rules import workorder
+from server.servicecore.rules.workorder import State, Step
+from server.web.feed import Feed
+from server.web.render import point_rows
+from server.web.screen import Screen, Viewer
+from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Clock, Instant
+
+BUCKETS_MAX = 2_000
+RANGES_MS = {"10m": 10 * MINUTE_MS, "1h": HOUR_MS, "24h": DAY_MS, "28d": 28 * DAY_MS}
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class AlarmAnswer(_Answer):
+    """An alarm that is active or not yet acknowledged."""
+
+    id: str
+    kind: str
+    zone: str
+    points: list[str]
+    severity: int
+    onset: int
+    raised_at: int
+    because: list[str]
+    active: bool
+    cleared_at: int | None
+    acknowledged_at: int | None
+    acknowledged_by: str
+    asked_by: str = Field(description="who asked for its acknowledgement, while that is on its way")
+
+
+class IncidentAnswer(_Answer):
+    """Alarms with one cause; the open ones, then the last few closed."""
+
+    id: str
+    kind: str
+    zone: str
+    alarms: list[str]
+    points: list[str]
+    severity: int
+    onset: int
+    opened_at: int
+    closed_at: int | None
+    because: list[str]
+    is_proposed: bool = False
+
+
+class TicketAnswer(_Answer):
+    """A job for a crew; `steps` is what may be done to it now."""
+
+    number: str
+    incident: str
+    zone: str
+    kind: str
+    severity: int
+    state: State
+    since: int
+    created_at: int
+    holder: str
+    result: str
+    version: int
+    data: dict[str, Any]
+    steps: list[Step] = []
+
+
+class PointAnswer(_Answer):
+    """A point and its newest sample, in the house unit."""
+
+    id: str
+    name: str
+    zone: str
+    quantity: str
+    status: str
+    at: int | None
+    value: float | None
+    quality: int | None
+    reason: str
+
+
+class SeriesAnswer(_Answer):
+    """The past of a point in stretches; those without a usable sample are absent."""
+
+    point: str
+    start: int
+    end: int
+    width_ms: int
+    at: list[int]
+    low: list[float]
+    mean: list[float]
+    high: list[float]
+    count: list[int]
+    marks: list[AlarmAnswer]
+
+
+class StatusAnswer(_Answer):
+    """How fresh everything is."""
+
+    now: int
+    newest: int | None
+    engine_reached: bool
+    revision: int
+    queued_commands: int
+
+
+class ActRequest(BaseModel):
+    """Who acts, and words where they are wanted."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    actor: Annotated[str, Field(min_length=1, max_length=ACTOR_LENGTH_MAX)]
+    text: Annotated[str, Field(max_length=TEXT_LENGTH_MAX)] = ""
+
+
+class StepRequest(ActRequest):
+    """A step on a ticket; `version` refuses it when the ticket has changed since it was read."""
+
+    version: int | None = None
+
+
+class DoneAnswer(_Answer):
+    """The act is committed."""
+
+    done: bool = True
+    ticket: str = ""
+    state: str = ""
+
+
+def routes(desk: Desk, feed: Feed, clock: Clock) -> APIRouter:
+    """Return everything under /api/v1."""
+    router = APIRouter(prefix="/api/v1")
+    _add_boards(router, desk, feed, clock)
+    _add_series(router, desk, feed, clock)
+    _add_actions(router, desk)
+    return router
+
+
+def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None:
+    @router.get("/status")
+    async def status() -> StatusAnswer:
+        board, present = await desk.board(), await feed.present()
+        return StatusAnswer(
+            now=clock.now(),
+            newest=present.newest,
+            engine_reached=desk.engine_reached,
+            revision=board.revision,
+            queued_commands=len(board.queued),
+        )
+
+    @router.get("/alarms")
+    async def alarms() -> list[AlarmAnswer]:
+        return [AlarmAnswer.model_validate(a) for a in (await desk.board()).alarms]
+
+    @router.get("/incidents")
+    async def incidents() -> list[IncidentAnswer]:
+        board = await desk.board()
+        return [
+            IncidentAnswer.model_validate(i).model_copy(
+                update={"is_proposed": i.id in board.proposals}
+            )
+            for i in board.incidents
+        ]
+
+    @router.get("/tickets")
+    async def tickets() -> list[TicketAnswer]:
+        return [
+            TicketAnswer.model_validate(t).model_copy(
+                update={"steps": list(workorder.allowed(State(t.state)))}
+            )
+            for t in (await desk.board()).tickets
+        ]
+
+    @router.get("/points")
+    async def points() -> list[PointAnswer]:
+        board, present = await desk.board(), await feed.present()
+        english = Screen(Viewer(language="en", pressure_unit="kPa", operator=""), board.registry)
+        return [
+            PointAnswer(
+                id=row.id,
+                name=row.name,
+                zone=row.zone,
+                quantity=row.quantity,
+                status=row.status,
+                at=row.last.at if row.last else None,
+                value=row.last.value if row.last else None,
+                quality=row.last.quality if row.last else None,
+                reason=row.last.reason if row.last else "",
+            )
+            for row in point_rows(english, board, present)
+        ]
+
+
+def _add_series(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None:
+    @router.get("/series")
+    async def series(
+        point: str,
+        span: Annotated[str, Query(alias="range", pattern="^(10m|1h|24h|28d)$")] = "1h",
+        end: Annotated[int | None, Query(ge=0, le=2**53)] = None,
+        buckets: Annotated[int, Query(ge=1, le=BUCKETS_MAX)] = 600,
+    ) -> SeriesAnswer:
+        until = Instant(clock.now() + 1 if end is None else end)
+        start = Instant(max(0, until - RANGES_MS[span]))
+        found = await feed.series(point, start, until, buckets)
+        marks = await desk.alarms_between(start, until)
+        return SeriesAnswer(
+            point=point,
+            start=start,
+            end=until,
+            width_ms=max(1, -(-(until - start) // buckets)),
+            at=[b.at for b in found],
+            low=[b.low for b in found],
+            mean=[b.mean for b in found],
+            high=[b.high for b in found],
+            count=[b.count for b in found],
+            marks=[AlarmAnswer.model_validate(a) for a in marks if point in a.points],
+        )
+
+
+def _add_actions(router: APIRouter, desk: Desk) -> None:
+    refusals: dict[int | str, dict[str, Any]] = {409: {"description": "refused; `detail` says why"}}
+
+    @router.post("/alarms/{alarm}/acknowledge", responses=refusals)
+    async def acknowledge_alarm(alarm: str, act: ActRequest) -> DoneAnswer:
+        await desk.acknowledge_alarm(alarm, actor=act.actor, note=act.text)
+        return DoneAnswer()
+
+    @router.post("/incidents/{incident}/acknowledge", responses=refusals)
+    async def acknowledge_incident(incident: str, act: ActRequest) -> DoneAnswer:
+        await desk.acknowledge_incident(incident, actor=act.actor, note=act.text)
+        return DoneAnswer()
+
+    @router.post("/incidents/{incident}/close", responses=refusals)
+    async def close_incident(incident: str, act: ActRequest) -> DoneAnswer:
+        await desk.close_incident(incident, actor=act.actor, note=act.text)
+        return DoneAnswer()
+
+    @router.post("/incidents/{incident}/dispatch", responses=refusals)
+    async def dispatch(incident: str, act: ActRequest) -> DoneAnswer:
+        return DoneAnswer(ticket=await desk.dispatch(incident, actor=act.actor))
+
+    @router.post("/tickets/{ticket}/{step}", responses=refusals)
+    async def take_step(ticket: str, step: Step, act: StepRequest) -> DoneAnswer:
+        state = await desk.step(ticket, step, actor=act.actor, text=act.text, version=act.version)
+        return DoneAnswer(ticket=ticket, state=state)

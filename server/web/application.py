@@ -1,0 +1,62 @@
+"""The web application: the page, its live stream, the API, and how each refusal is said."""
+
+import asyncio
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from server.servicecore.desk import Desk
+from server.servicecore.rules.refusal import Refused
+from server.web import api, pages
+from server.web.feed import Feed
+from server.web.guard import Guard
+from server.web.live import Live
+from server.web.render import STATIC, Renderer
+from server.web.viewer import viewer_of
+from telemetry.errors import RefusedCommand
+from telemetry.instant import Clock
+
+
+def create_app(desk: Desk, *, history: Path, clock: Clock, stop: asyncio.Event) -> FastAPI:
+    """Return the application; `history` is the historian's file, `stop` ends the live streams."""
+    # No /docs: its page asks a server on the internet for its scripts.
+    app = FastAPI(
+        title="Mainwatch",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    feed, renderer = Feed(history, clock), Renderer()
+    live = Live(desk, feed, renderer, clock=clock, stop=stop)
+    app.include_router(pages.routes(desk, feed, renderer, live, clock))
+    app.include_router(api.routes(desk, feed, clock))
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(Guard)
+
+    async def say(request: Request, status: int, text: str) -> Response:
+        if pages.wants_json(request):
+            return JSONResponse({"detail": text}, status_code=status)
+        html = await pages.page(request, desk, feed, renderer, clock, message=text)
+        return HTMLResponse(html, status_code=status)
+
+    @app.exception_handler(RefusedCommand)
+    async def refused(request: Request, error: RefusedCommand) -> Response:
+        words = viewer_of(request).words
+        text = words.refusal(error) if isinstance(error, Refused) else str(error)
+        return await say(request, 409, text)
+
+    @app.exception_handler(RequestValidationError)
+    async def not_understood(request: Request, error: RequestValidationError) -> Response:
+        fields = ", ".join(str(e["loc"][-1]) for e in error.errors())
+        return await say(request, 422, viewer_of(request).words.say("error.fields", fields=fields))
+
+    @app.exception_handler(HTTPException)
+    async def not_there(request: Request, error: HTTPException) -> Response:
+        key = "error.not_found" if error.status_code == 404 else "error.request"
+        return await say(request, error.status_code, viewer_of(request).words.say(key))
+
+    return app

@@ -1,0 +1,86 @@
+"""The engine's reasons in the reader's language, units and names.
+
+The engine tells its reasons in English with house units and ids, as they are part of the record.
+Those known here are said anew from the catalogue; any other is shown as it was told, never hidden.
+"""
+
+import re
+
+from server.web.screen import Screen
+from telemetry.units import quantity_of
+
+_NUMBER = r"-?\d+(?:\.\d+)?"
+_INFLOW = (
+    r"zone (?P<zone>\S+) inflow {verb} (?P<change>N) (?P<unit>m3/h), from (?P<before>N) to"
+    r" (?P<after>N) m3/h, (?P<times>N) times its usual change"
+)
+_LIMIT = r"(?P<point>\S+) is (?P<value>N) (?P<unit>\S+), {word} its limit of (?P<limit>N) \S+"
+
+_SENTENCES = {
+    "fact.inflow_rose": _INFLOW.replace("{verb}", "rose"),
+    "fact.inflow_fell": _INFLOW.replace("{verb}", "fell"),
+    "fact.inflow_changed": _INFLOW.replace("{verb}", "changed"),
+    "fact.inflow_unknown": r"zone (?P<zone>\S+) inflow is not measured now",
+    "fact.fell": (
+        r"(?P<point>\S+) fell (?P<change>N) (?P<unit>kPa), from (?P<before>N) to (?P<after>N) kPa,"
+        r" (?P<times>N) times its usual change"
+    ),
+    "fact.fell_together": (
+        r"(?P<count>N) of (?P<known>N) points of zone (?P<zone>\S+) fell together"
+    ),
+    "fact.fell_alone": r"no other evidence of a leak",
+    "fact.below": _LIMIT.replace("{word}", "below"),
+    "fact.above": _LIMIT.replace("{word}", "above"),
+    "fact.gateway_silent": r"gateway (?P<gateway>\S+) has sent nothing for (?P<seconds>N) s",
+    "fact.gateway_lost": r"its connection to the broker is lost",
+    "fact.zone_silent": (
+        r"(?P<count>N) points of zone (?P<zone>\S+) have sent nothing for (?P<seconds>N) s or more"
+    ),
+    "fact.point_silent": r"(?P<point>\S+) has sent nothing for (?P<seconds>N) s",
+    "fact.never_heard": r"(?P<point>\S+) has never been heard",
+    "fact.link_down": (r"the server's own link to the broker has been down for (?P<seconds>N) s"),
+    "fact.zone_bad": r"(?P<count>N) points of zone (?P<zone>\S+) give only bad readings",
+    "fact.point_bad": (
+        r"(?P<point>\S+) gives only bad readings \((?P<reason>\w+)\) for (?P<seconds>N) s"
+    ),
+    "fact.no_alarm": r"there is no alarm (?P<subject>\S+) to acknowledge",
+    "fact.no_incident": r"there is no open incident (?P<subject>\S+)",
+    "fact.still_active": r"(?P<subject>\S+) cannot be closed while (?P<alarms>.+) is active",
+}
+
+_KNOWN = {
+    key: re.compile(re.sub(r"\bN\b", _NUMBER.replace("\\", r"\\"), text))
+    for key, text in _SENTENCES.items()
+}
+_MEASURED = ("change", "before", "after", "value", "limit")
+
+
+def reason(screen: Screen, text: str) -> str:
+    """Return one reason of the engine as the screen's reader should see it."""
+    for key, pattern in _KNOWN.items():
+        found = pattern.fullmatch(text)
+        if found:
+            return screen.viewer.words.say(key, **_outward(screen, found.groupdict()))
+    return text
+
+
+def reasons(screen: Screen, texts: list[str]) -> list[str]:
+    """Return several reasons, in the order the engine told them."""
+    return [reason(screen, text) for text in texts]
+
+
+def _outward(screen: Screen, facts: dict[str, str]) -> dict[str, str]:
+    shown = dict(facts)
+    if "unit" in facts:
+        quantity = quantity_of(facts["unit"])
+        shown["unit"] = screen.unit(quantity)
+        for name in _MEASURED:
+            if name in facts:
+                shown[name] = screen.value(quantity, float(facts[name]))
+    if "point" in facts:
+        shown["point"] = screen.point(facts["point"])
+    if "zone" in facts:
+        shown["zone"] = screen.zone(facts["zone"])
+    if "reason" in facts:
+        shown["reason"] = screen.viewer.words.reasons().get(facts["reason"], facts["reason"])
+    return shown

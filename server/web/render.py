@@ -1,0 +1,152 @@
+"""The board as HTML: the page whole, or its sections one by one, in the viewer's language."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from server.engine.registry import Point
+from server.history.historian import LastValue
+from server.servicecore.board import Board
+from server.servicecore.rules import workorder
+from server.servicecore.rules.workorder import NEEDS_TEXT, State
+from server.servicecore.store.tables import Alarm
+from server.web.because import reason, reasons
+from server.web.feed import Present
+from server.web.screen import PRESSURE_UNITS, Screen, Viewer
+from server.web.words import LANGUAGES
+from telemetry.instant import Instant
+from telemetry.point import PointId
+from telemetry.sample import Quality
+
+HERE = Path(__file__).parent
+STATIC = HERE / "static"
+TREND_LIBRARY = STATIC / "vendor" / "uPlot.esm.js"
+
+SECTIONS = ("alarms", "incidents", "tickets", "points", "gateways")
+"""The parts of the page that the live stream replaces, each with its template."""
+
+SEVERITY_SHAPES = {1: "▲", 2: "◆", 3: "■", 4: "●"}
+_NAMES = {"zh-CN": "中文", "en": "English"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointRow:
+    """A point with what it says now."""
+
+    id: str
+    name: str
+    zone: str
+    quantity: str
+    status: str
+    gateway: str
+    last: LastValue | None
+
+
+class Renderer:
+    """Fills the templates; remembers the newest sections for each kind of viewer."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.tests["unseen"] = is_unseen
+        self._remembered: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
+
+    def page(
+        self, viewer: Viewer, board: Board, present: Present, *, now: Instant, **more: Any
+    ) -> str:
+        """Return the whole page."""
+        facts = _facts(viewer, board, present)
+        return self._templates.get_template("page.html").render(
+            **facts,
+            now=now,
+            newest=present.newest,
+            languages=_NAMES,
+            pressure_units=PRESSURE_UNITS,
+            has_trend=TREND_LIBRARY.exists(),
+            sections=SECTIONS,
+            **more,
+        )
+
+    def sections(self, viewer: Viewer, board: Board, present: Present) -> dict[str, str]:
+        """Return the HTML of each section by its name."""
+        key = (viewer.language, viewer.pressure_unit)
+        revision, sections = self._remembered.get(key, (-1, {}))
+        if revision != board.revision:
+            facts = _facts(viewer, board, present)
+            sections = {
+                name: self._templates.get_template(f"{name}.html").render(**facts)
+                for name in SECTIONS
+            }
+            self._remembered[key] = (board.revision, sections)
+        return sections
+
+
+def point_rows(screen: Screen, board: Board, present: Present) -> list[PointRow]:
+    """Return every point that the registry or a gateway knows, by zone and name."""
+    seen = {p.id: p for p in board.seen_points}
+    known = board.registry.points
+    rows = []
+    for name in dict.fromkeys([*map(str, known), *seen]):
+        accepted: Point | None = known.get(PointId(name))
+        status = "accepted" if accepted else seen[name].status
+        if name in seen and seen[name].status == "contested":
+            status = "contested"
+        rows.append(
+            PointRow(
+                id=name,
+                name=screen.point(name),
+                zone=accepted.zone if accepted else seen[name].zone,
+                quantity=accepted.quantity if accepted else seen[name].quantity,
+                status=status,
+                gateway=seen[name].gateway if name in seen else "",
+                last=present.values.get(name),
+            )
+        )
+    return sorted(rows, key=lambda row: (row.zone, row.quantity, row.id))
+
+
+def is_unseen(alarm: Alarm) -> bool:
+    """Say whether nobody has acknowledged an alarm, nor asked to."""
+    return alarm.acknowledged_at is None and not alarm.asked_by
+
+
+def _facts(viewer: Viewer, board: Board, present: Present) -> dict[str, Any]:
+    screen = Screen(viewer, board.registry)
+    alarms = {a.id: a for a in board.alarms}
+    rows = point_rows(screen, board, present)
+    arrivals: dict[str, int] = {}
+    for seen in board.seen_points:
+        last = present.values.get(seen.id)
+        if last is not None:
+            arrivals[seen.gateway] = max(arrivals.get(seen.gateway, 0), last.arrived_at)
+    return {
+        "say": viewer.words.say,
+        "words": viewer.words,
+        "viewer": viewer,
+        "screen": screen,
+        "board": board,
+        "reason": reason,
+        "reasons": reasons,
+        "alarms_of": lambda incident: [alarms[a] for a in incident.alarms if a in alarms],
+        "open_incidents": [i for i in board.incidents if i.closed_at is None],
+        "closed_incidents": [i for i in board.incidents if i.closed_at is not None],
+        "open_tickets": [t for t in board.tickets if t.state not in workorder.FINAL],
+        "settled_tickets": [t for t in board.tickets if t.state in workorder.FINAL],
+        "ticket_of": {t.incident: t for t in board.tickets if t.state not in workorder.FINAL},
+        "queued": {c.subject for c in board.queued},
+        "points": rows,
+        "arrivals": arrivals,
+        "steps": lambda state: workorder.allowed(State(state)),
+        "needs_text": NEEDS_TEXT,
+        "shapes": SEVERITY_SHAPES,
+        "good": int(Quality.GOOD),
+        "bad": int(Quality.BAD),
+        "language_codes": LANGUAGES,
+    }

@@ -1,0 +1,37 @@
+"""Who asks: the preferences and the name that a request's cookies carry."""
+
+from urllib.parse import quote, unquote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server.web.screen import Viewer, pressure_unit
+from server.web.words import LANGUAGES, preferred
+
+LANGUAGE = "mw_language"
+PRESSURE = "mw_pressure"
+OPERATOR = "mw_operator"
+_KEPT_S = 365 * 24 * 3600
+_SHIFT_S = 14 * 3600
+"""A name is forgotten after the longest shift, so that nobody acts under yesterday's."""
+
+
+def viewer_of(request: Request) -> Viewer:
+    """Return who asks; the language is the chosen one, else the browser's best."""
+    language = request.cookies.get(LANGUAGE, "")
+    if language not in LANGUAGES:
+        language = preferred(request.headers.get("accept-language", ""))
+    return Viewer(
+        language=language,
+        pressure_unit=pressure_unit(request.cookies.get(PRESSURE, ""), language),
+        operator=unquote(request.cookies.get(OPERATOR, "")),
+    )
+
+
+def remember(response: Response, cookie: str, value: str) -> None:
+    """Keep a preference or the name in the browser; an empty one is forgotten."""
+    if value:
+        age = _SHIFT_S if cookie == OPERATOR else _KEPT_S
+        response.set_cookie(cookie, quote(value), max_age=age, httponly=True, samesite="strict")
+    else:
+        response.delete_cookie(cookie, httponly=True, samesite="strict")

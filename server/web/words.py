@@ -1,0 +1,64 @@
+"""The words of every screen, in two languages that are equal: `locales/<language>.json`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from server.servicecore.rules.refusal import Refused
+from telemetry.sample import Reason
+
+LANGUAGES = ("zh-CN", "en")
+"""The first is what a reader gets who asks for neither."""
+
+_FOLDER = Path(__file__).parent / "locales"
+_CODES = {"state": "state.", "step": "step."}
+"""Facts of a refusal that are codes, and where their words are."""
+
+
+class Words:
+    """The catalogue of one language."""
+
+    def __init__(self, language: str) -> None:
+        path = _FOLDER / f"{language}.json"
+        self.language = language
+        self.entries: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8"))
+
+    def say(self, key: str, **facts: object) -> str:
+        """Return the words of a key with the facts filled in; an unknown key is our mistake."""
+        return self.entries[key].format(**facts)
+
+    def refusal(self, refused: Refused) -> str:
+        """Return why something was refused."""
+        facts = dict(refused.facts)
+        for name, prefix in _CODES.items():
+            if name in facts:
+                facts[name] = self.say(prefix + facts[name])
+        if "allowed" in facts:
+            steps = facts["allowed"].split(", ")
+            facts["allowed"] = self.say("list.comma").join(self.say(f"step.{s}") for s in steps)
+        return self.say(f"refused.{refused.key}", **facts)
+
+    def for_scripts(self) -> dict[str, str]:
+        """Return the words that the scripts on the page need."""
+        return {key: text for key, text in self.entries.items() if key.startswith("js.")}
+
+    def reasons(self) -> dict[str, str]:
+        """Return the words for why a value is not good, by reason."""
+        return {reason: self.say(f"reason.{reason}") for reason in Reason if reason}
+
+
+CATALOGUES = {language: Words(language) for language in LANGUAGES}
+
+
+def preferred(accept_language: str) -> str:
+    """Return the language that a browser would like best out of ours.
+
+    >>> preferred("fr, en;q=0.8, zh;q=0.5")
+    'en'
+    """
+    for wish in accept_language.split(","):
+        code = wish.partition(";")[0].strip().lower()
+        for language in LANGUAGES:
+            if code.partition("-")[0] == language.lower().partition("-")[0]:
+                return language
+    return LANGUAGES[0]

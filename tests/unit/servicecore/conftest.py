@@ -1,0 +1,39 @@
+"""A desk with a journal made by hand."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from server.servicecore.desk import Desk
+from tests.support.plant import Journal, ManualClock
+
+Result = TypeVar("Result")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    made = Journal(tmp_path / "journal.db")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def with_desk(tmp_path: Path) -> Callable[[Callable[[Desk], Awaitable[Result]]], Result]:
+    """Return a function that opens a desk on the test's folder, uses it, and closes it."""
+
+    def use(act: Callable[[Desk], Awaitable[Result]]) -> Result:
+        async def run() -> Result:
+            desk = await Desk.open(
+                tmp_path / "desk.db", journal=tmp_path / "journal.db", clock=ManualClock()
+            )
+            try:
+                return await act(desk)
+            finally:
+                await desk.close()
+
+        return asyncio.run(run())
+
+    return use

@@ -1,0 +1,75 @@
+"""The engine's reasons are said in the reader's language, units and names, and never hidden."""
+
+import re
+
+import pytest
+
+from server.web.because import reason, reasons
+from server.web.screen import Screen, Viewer, pressure_unit
+from server.web.words import LANGUAGES
+from tests.support.plant import registry
+
+TOLD = {
+    "zone north inflow rose 38.4 m3/h, from 190.1 to 228.5 m3/h, 21 times its usual change": (
+        "北区入口流量上升 38.4 m³/h（190.1 → 228.5 m³/h），为平常变化的 21 倍"
+    ),
+    "zone north inflow fell 3.0 m3/h, from 190.1 to 187.1 m3/h, 2 times its usual change": (
+        "北区入口流量下降 3.0 m³/h（190.1 → 187.1 m³/h），为平常变化的 2 倍"
+    ),
+    "zone north inflow is not measured now": "北区入口流量当前无测量",
+    "north-12/pressure fell 9.2 kPa, from 281.2 to 272.0 kPa, 11 times its usual change": (
+        "文化路12号压力下降 0.0092 MPa（0.2812 → 0.2720 MPa），为平常变化的 11 倍"
+    ),
+    "5 of 6 points of zone east fell together": "东区 6 个测点中 5 个同时下降",
+    "no other evidence of a leak": "无其他漏损证据",
+    "north-12/pressure is 170.0 kPa, below its limit of 180.0 kPa": (
+        "文化路12号压力为 0.1700 MPa，低于下限 0.1800 MPa"
+    ),
+    "gateway gw-01 has sent nothing for 15 s": "网关 gw-01 已 15 秒无数据",
+    "its connection to the broker is lost": "网关与消息代理的连接已断开",
+    "4 points of zone south have sent nothing for 15 s or more": "南区 4 个测点已 15 秒以上无数据",
+    "north-12/pressure has sent nothing for 20 s": "文化路12号压力已 20 秒无数据",
+    "north-12/pressure has never been heard": "文化路12号压力从未上传数据",
+    "the server's own link to the broker has been down for 15 s": (
+        "服务器与消息代理的连接已断开 15 秒"
+    ),
+    "3 points of zone south give only bad readings": "南区 3 个测点读数均异常",
+    "north-12/pressure gives only bad readings (timeout) for 60 s": (
+        "文化路12号压力读数持续异常（超时）60 秒"
+    ),
+    "there is no open incident INC-000001": "没有未结事件 INC-000001",
+    "INC-000001 cannot be closed while A-000001 is active": (
+        "A-000001 仍在持续，INC-000001 不能结束"
+    ),
+}
+
+
+def screen(language: str) -> Screen:
+    unit = pressure_unit("", language)
+    return Screen(Viewer(language=language, pressure_unit=unit, operator=""), registry())
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_a_reason_is_said_in_chinese_with_names_and_screen_units(told):
+    assert reason(screen("zh-CN"), told) == TOLD[told]
+
+
+@pytest.mark.parametrize("told", TOLD)
+def test_a_reason_in_english_keeps_every_number(told):
+    said = reason(screen("en"), told)
+
+    numbers = re.compile(r"\d+(?:\.\d+)?")
+    assert numbers.findall(re.sub(r"\S+/\S+", "", told)) == numbers.findall(
+        re.sub(r"Wenhua Road 12|m³/h", "", said)
+    )
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_reason_that_is_not_known_is_shown_as_it_was_told(language):
+    assert reason(screen(language), "the moon is full") == "the moon is full"
+
+
+def test_several_reasons_keep_their_order():
+    told = ["no other evidence of a leak", "the moon is full"]
+
+    assert reasons(screen("zh-CN"), told) == ["无其他漏损证据", "the moon is full"]
