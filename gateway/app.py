@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from gateway.config import (
     DeviceSection,
@@ -31,6 +31,7 @@ log = logging.getLogger("mainwatch.gateway")
 COMMIT_S = 1.0
 """All scans of a second are one commit: a power cut loses no more than that."""
 
+CANCEL_AGAIN_S = 0.5
 FAREWELL_S = 5.0
 """How long a broker that does not answer may hold up the end."""
 
@@ -102,6 +103,15 @@ async def run(
         thread.close()
 
 
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have gone: in Python 3.11 a wait may swallow a cancellation."""
+    alive = set(tasks)
+    while alive:
+        for task in alive:
+            task.cancel()
+        _gone, alive = await asyncio.wait(alive, timeout=CANCEL_AGAIN_S)
+
+
 async def _serve(
     pollers: list[Poller],
     store: "_Store",
@@ -118,9 +128,7 @@ async def _serve(
             sending = group.create_task(uplink.run())
             started()
             await stop.wait()
-            for task in polling:
-                task.cancel()
-            await asyncio.wait(polling)
+            await _end(polling)
             store.end()
             await storing
             uplink.leave()

@@ -119,7 +119,7 @@ class Plant:
         self._clock = WallClock()
         self._supervisor = Supervisor()
         self._configs = configs_folder() / "demo"
-        self._control = ("127.0.0.1", _free_port(CONTROL_PORT))
+        self._control = ("127.0.0.1", _free_port(CONTROL_PORT if wishes.port else 0))
         self._page_port = wishes.port or _free_port()
         self._story = Story(data=folder, page=self.page, gateway=GATEWAY)
         self.pipe = wishes.burst_pipe or BURST_PIPE

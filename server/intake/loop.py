@@ -8,7 +8,7 @@ before it is committed.
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +29,7 @@ BATCH_MAX = 5_000
 GROUP_COMMIT_S = 0.05
 """How long the first message of a batch waits for company: at most 20 commits a second."""
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+CANCEL_AGAIN_S = 0.5
 COMMAND_MAX = 65_536
 """Bytes of one command line on the local socket."""
 
@@ -68,8 +69,7 @@ class Intake:
                 if self._link is not None:
                     with suppress(Unavailable):
                         await self._link.say_offline(at=self._clock.now())
-                for task in running:
-                    task.cancel()
+                await _end(running)
                 for desk in self._desks.values():
                     desk.close()
         finally:
@@ -175,6 +175,15 @@ class Intake:
             with suppress(ConnectionError):
                 writer.write(_line(body))
                 await writer.drain()
+
+
+async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they have gone: in Python 3.11 a wait may swallow a cancellation."""
+    alive = set(tasks)
+    while alive:
+        for task in alive:
+            task.cancel()
+        _gone, alive = await asyncio.wait(alive, timeout=CANCEL_AGAIN_S)
 
 
 def _arrived(topic: str, payload: bytes, at: Instant) -> Arrived:

@@ -88,8 +88,12 @@ class Renderer:
         return sections
 
 
+_RANKS = {q: n for n, q in enumerate(("pressure", "level", "temperature", "flow", "volume"), 1)}
+"""In which order a dispatcher reads a zone: its inflow, its pressures, its customers."""
+
+
 def point_rows(screen: Screen, board: Board, present: Present) -> list[PointRow]:
-    """Return every point that the registry or a gateway knows, by zone and name."""
+    """Return every point that the registry or a gateway knows, the telling ones of a zone first."""
     seen = {p.id: p for p in board.seen_points}
     known = board.registry.points
     rows = []
@@ -109,7 +113,11 @@ def point_rows(screen: Screen, board: Board, present: Present) -> list[PointRow]
                 last=present.values.get(name),
             )
         )
-    return sorted(rows, key=lambda row: (row.zone, row.quantity, row.id))
+    inflows = {i.point for z in board.registry.zones.values() for i in z.inflow}
+    return sorted(
+        rows,
+        key=lambda row: (row.zone, row.id not in inflows, _RANKS.get(row.quantity, 0), row.id),
+    )
 
 
 def is_unseen(alarm: Alarm) -> bool:

@@ -32,7 +32,7 @@ def demo(tmp_path: Path):
 @pytest.mark.xdist_group("demo")
 @pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 def test_a_burst_becomes_a_ticket_and_nothing_is_left_behind(demo):
-    run = demo("--for", "75", "--burst-after", "40", "--days", "7")
+    run = demo("--for", "64", "--burst-after", "40", "--days", "7")
     run.wait_for("burst open", 150)
     family = psutil.Process(run.process.pid).children(recursive=True)
     memory = run.memory_mb()
@@ -54,7 +54,7 @@ def test_a_burst_becomes_a_ticket_and_nothing_is_left_behind(demo):
 @pytest.mark.xdist_group("demo")
 @pytest.mark.skipif(find_mosquitto() is None, reason="mosquitto is not installed")
 def test_sigkill_of_every_part_loses_nothing_and_opens_no_ticket_twice(demo):
-    run = demo("--for", "100", "--burst-after", "45", "--days", "3")
+    run = demo("--for", "88", "--burst-after", "42", "--days", "3")
     run.wait_for("Ctrl-C", 150)
     run.wait_for("a burst of", 1)
     run.part("mainwatch", "gateway").kill()
@@ -74,9 +74,8 @@ def test_sigkill_of_every_part_loses_nothing_and_opens_no_ticket_twice(demo):
     ]
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_runs_without_mosquitto(demo):
-    run = demo("--for", "25", "--broker", "amqtt", "--days", "1")
+    run = demo("--for", "20", "--broker", "amqtt", "--days", "1")
     report = run.finish(150)
 
     assert report["broker"] == "amqtt"

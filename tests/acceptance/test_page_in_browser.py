@@ -157,7 +157,7 @@ def test_typed_text_survives_a_restart_of_the_server(plant, browser):
         browser.evaluate("document.querySelector('#T-000001 textarea').value") == "half a sentence"
     )
     browser.evaluate("location.reload()")
-    browser.wait_for("document.querySelector('#T-000001 textarea').value === 'half a sentence'")
+    browser.wait_for("document.querySelector('#T-000001 textarea')?.value === 'half a sentence'")
 
 
 def test_old_data_greys_the_page_until_data_comes_again(plant, browser):

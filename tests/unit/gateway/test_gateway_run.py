@@ -122,7 +122,7 @@ def test_only_what_was_acknowledged_counts_as_done(tmp_path):
             host.committed.clear()
             host.acknowledges = True
             async with gateway(config):
-                await until(lambda: len(host.samples) > len(first) + 20)
+                await until(lambda: len(host.samples) > len(first) + 60)
 
         assert first.items() <= {k: host.samples[k] for k in first}.items()
         assert offsets(host) == list(range(len(host.samples)))
