@@ -253,11 +253,17 @@ def _instant(at: Instant, where: str) -> Instant:
 _NO_DATATYPES: Mapping[str, DataType] = {}
 
 
-def decode(data: bytes, *, datatypes: Mapping[str, DataType] = _NO_DATATYPES) -> Payload:
+def decode(
+    data: bytes,
+    *,
+    datatypes: Mapping[str, DataType] = _NO_DATATYPES,
+    is_lenient: bool = False,
+) -> Payload:
     """Decode a payload. Raises `ContractError`, whatever the bytes, and nothing else.
 
     `datatypes` are those of the birth by metric name, for messages that carry none; a metric is
-    returned with the datatype it was read by.
+    returned with the datatype it was read by. `is_lenient` takes a metric that breaks the contract
+    for a null, so that at least its place is known.
     """
     if len(data) > DECODE_MAX:
         raise ContractError(f"expected at most {DECODE_MAX} bytes, were {len(data)}")
@@ -268,11 +274,12 @@ def decode(data: bytes, *, datatypes: Mapping[str, DataType] = _NO_DATATYPES) ->
     seq = message.seq if message.HasField("seq") else None
     if seq is not None and seq > 255:
         raise ContractError(f"expected seq in 0 to 255, was {seq}")
+    read = _read_what_can_be if is_lenient else _read_metric
     if len(message.metrics) > METRICS_MAX:
         raise ContractError(f"expected at most {METRICS_MAX} metrics, were {len(message.metrics)}")
     return Payload(
         timestamp=_read_instant(message, "payload"),
-        metrics=tuple([_read_metric(m, datatypes) for m in message.metrics]),
+        metrics=tuple([read(m, datatypes) for m in message.metrics]),
         seq=seq,
     )
 
@@ -307,6 +314,19 @@ def _read_metric(of: Any, datatypes: Mapping[str, DataType]) -> Metric:
         is_transient=of.is_transient,
         properties=_read_properties(of.properties, name) if of.HasField("properties") else {},
     )
+
+
+def _read_what_can_be(of: Any, datatypes: Mapping[str, DataType]) -> Metric:
+    try:
+        return _read_metric(of, datatypes)
+    except ContractError:
+        at: int = of.timestamp
+        return Metric(
+            name=of.name,
+            value=None,
+            timestamp=Instant(at) if 0 < at <= INSTANT_MAX else None,
+            is_historical=of.is_historical,
+        )
 
 
 def _read_properties(of: Any, where: str) -> dict[str, Property]:

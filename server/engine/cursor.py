@@ -8,7 +8,7 @@ from telemetry.errors import ContractError
 from telemetry.ranges import RANGES_MAX, Ranges
 
 EPOCHS_MAX = 8
-"""Logs that are remembered for one gateway; a ninth makes us forget the one begun first."""
+"""Logs that are remembered for one gateway; a ninth makes us forget the one unheard of longest."""
 
 HOLES_MAX = 1_000
 """Islands beyond the prefix. A message that would make one more is refused and comes again, once
@@ -57,9 +57,8 @@ class Cursors:
 
     def of(self, epoch: int) -> Cursor:
         """Return the cursor of a log, begun at 0 when the log is new."""
-        cursor = self._by_epoch.get(epoch)
-        if cursor is None:
-            cursor = self._by_epoch[epoch] = Cursor()
-            if len(self._by_epoch) > EPOCHS_MAX:
-                del self._by_epoch[next(iter(self._by_epoch))]
+        cursor = self._by_epoch.pop(epoch, None) or Cursor()
+        self._by_epoch[epoch] = cursor  # the last in order is the one last heard of
+        if len(self._by_epoch) > EPOCHS_MAX:
+            del self._by_epoch[next(iter(self._by_epoch))]
         return cursor

@@ -4,6 +4,7 @@ Births tell what a metric is. Offsets decide what is new, so data are taken in w
 repeated or reordered before them. What breaks the contract is counted and dropped, never raised.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.engine.claims import Claims
@@ -31,8 +32,8 @@ from server.engine.opening import (
 from telemetry import extension
 from telemetry.errors import ContractError
 from telemetry.instant import Instant
-from telemetry.ranges import OFFSET_MAX
-from telemetry.sample import Sample
+from telemetry.ranges import OFFSET_MAX as EPOCH_MAX
+from telemetry.sample import Reason, Sample
 from telemetry.sparkplug import MessageKind, Metric, Payload, Topic, decode, parse_topic
 
 NODES_MAX = 10_000
@@ -42,6 +43,9 @@ SOURCES_MAX = 1_000
 """Sources whose dropped messages are counted apart; all further ones share one count."""
 
 TOLD_EVERY = 100
+
+OFFSET_MAX = 2**63 - 1
+"""The wire has 64 bits for an offset, databases 63: what is above is refused at the door."""
 
 _IGNORED = (MessageKind.NCMD, MessageKind.DCMD, MessageKind.STATE)
 _NODE = ""
@@ -64,6 +68,8 @@ class Hosts:
     def __init__(self) -> None:
         self._nodes: dict[tuple[str, str], Node] = {}
         self._claims = Claims()
+        self._bare: dict[str, str] = {}
+        """Which group's node has the bare name of an edge id: its first with a log."""
         self._dropped: dict[str, int] = {}
 
     def apply(self, event: Event) -> list[Effect]:
@@ -115,7 +121,7 @@ class Hosts:
         kind = message.topic.kind
         name = message.topic.device or _NODE
         known = node.devices.get(name)
-        payload = decode(message.data, datatypes=known.datatypes if known else {})
+        payload = self._decoded(message, node, name)
         if kind is MessageKind.NDEATH:
             return self._node_died(message, node, payload)
         if kind is MessageKind.NBIRTH:
@@ -128,6 +134,18 @@ class Hosts:
                 known.is_alive = False
             return []
         return self._data(message, node, name, payload)
+
+    def _decoded(self, message: _Message, node: Node, name: str) -> Payload:
+        """Decode; of a log's data that stay unreadable birth after birth, what can be read."""
+        known = node.devices.get(name)
+        datatypes = known.datatypes if known else {}
+        try:
+            return decode(message.data, datatypes=datatypes)
+        except ContractError:
+            is_of_a_log = message.topic.kind is MessageKind.DDATA and node.epoch is not None
+            if not is_of_a_log or not _is_hopeless(node, name):
+                raise
+        return decode(message.data, datatypes=datatypes, is_lenient=True)
 
     def _follow(self, node: Node, payload: Payload) -> None:
         """Note a hole in the sequence of messages, and go on from what has come."""
@@ -145,10 +163,12 @@ class Hosts:
     def _node_born(self, message: _Message, node: Node, payload: Payload) -> list[Effect]:
         at = message.at
         metrics = {metric.name: metric for metric in payload.metrics}
-        epoch = _offset_in(metrics, extension.EPOCH)
+        epoch = _offset_in(metrics, extension.EPOCH, highest=EPOCH_MAX)
         bd_seq = _bd_seq_in(metrics)
         is_news = not node.is_online or bd_seq != node.bd_seq or epoch != node.epoch
         node.epoch = epoch
+        if epoch is not None:
+            node.is_bare = self._bare.setdefault(node.edge, node.group) == node.group
         node.bd_seq = bd_seq
         node.seq = payload.seq or 0
         node.hears_acks = extension.ACK in metrics and epoch is not None
@@ -251,7 +271,7 @@ class Hosts:
         scan = []
         for metric in payload.metrics:
             if metric.name == extension.EPOCH:
-                epoch = _offset(metric)
+                epoch = _offset(metric, highest=EPOCH_MAX)
             elif metric.name == extension.OFFSET:
                 first = _offset(metric)
             elif not metric.name.startswith(extension.PREFIX):
@@ -263,6 +283,9 @@ class Hosts:
         device, effects = self._device_of(message, node, name, scan)
         if device is None:
             return effects
+        undated = _undated(payload, scan)
+        if undated is not None and not _is_hopeless(node, name):
+            raise undated
         rows = [_row(metric, device, payload, at=message.at) for metric in scan]
         new = node.cursors.of(epoch).take(first, first + len(scan))
         for lo, hi in new:
@@ -319,6 +342,9 @@ class Hosts:
         if device is None or not device.is_born:
             node.want_birth(f"device {name} is in no birth")
             return []
+        undated = _undated(payload, metrics)
+        if undated is not None:
+            raise undated
         rows: list[_Row] = []
         for metric in metrics:
             known = metric.name or device.aliases.get(metric.alias or 0, "")
@@ -335,9 +361,11 @@ def _row(metric: Metric, device: Device, payload: Payload, *, at: Instant, name:
     """Return the sample of one offset, or none where its point is refused or its instant absurd."""
     read_at = metric.timestamp if metric.timestamp is not None else payload.timestamp
     binding = device.metrics.get(name or metric.name)
+    if binding is None or binding.is_refused:
+        return None, metric.is_historical
     if read_at is None:
-        raise ContractError(f"expected an instant with {metric.name[:TEXT_MAX]!r}, was none")
-    if binding is None or binding.is_refused or read_at > at + AHEAD_MAX_MS:
+        return Sample.bad(binding.point, at, Reason.UNKNOWN), metric.is_historical
+    if read_at > at + AHEAD_MAX_MS:
         return None, metric.is_historical
     return sample_of(metric, binding, at=read_at), metric.is_historical
 
@@ -392,15 +420,37 @@ def _changed(at: Instant, node: Node, because: str, lost: int = 0) -> GatewayCha
     )
 
 
-def _offset_in(metrics: dict[str, Metric], name: str) -> int | None:
+def _is_hopeless(node: Node, name: str) -> bool:
+    """Ask for births; say whether a device's unreadable data would come again for ever.
+
+    What breaks the contract inside a log comes again and holds up everything behind it. A birth may
+    mend how it is read; after several, its samples are bad ones and its offsets are taken.
+    """
+    subject = f"what device {name} sends"
+    node.want_birth(f"{subject} cannot be read")
+    return node.is_given_up(subject)
+
+
+def _undated(payload: Payload, scan: Sequence[Metric]) -> ContractError | None:
+    """Return what is wrong when a metric has no instant of its own and none of its message."""
+    if payload.timestamp is not None:
+        return None
+    names = [m.name for m in scan if m.timestamp is None]
+    if not names:
+        return None
+    return ContractError(f"expected an instant with {names[0][:TEXT_MAX]!r}, was none")
+
+
+def _offset_in(metrics: dict[str, Metric], name: str, *, highest: int = OFFSET_MAX) -> int | None:
     metric = metrics.get(name)
-    return None if metric is None or metric.value is None else _offset(metric)
+    return None if metric is None or metric.value is None else _offset(metric, highest=highest)
 
 
-def _offset(metric: Metric) -> int:
+def _offset(metric: Metric, *, highest: int = OFFSET_MAX) -> int:
     value = metric.value
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= OFFSET_MAX:
-        raise ContractError(f"expected a UInt64 in {metric.name}, was {value!r}"[:TEXT_MAX])
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= highest:
+        because = f"expected 0 to {highest} in {metric.name}, was {value!r}"
+        raise ContractError(because[:TEXT_MAX])
     return value
 
 

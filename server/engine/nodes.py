@@ -12,7 +12,7 @@ DEVICES_MAX = 1_000
 """Devices of one edge node; the birth of one more is refused."""
 
 UNBORN_MAX = 1_000
-"""Unborn names that are waited for at one edge node."""
+"""Unborn names, and devices that cannot be understood, that are waited for at one edge node."""
 
 BIRTHS_BEFORE_GIVING_UP = 3
 """A metric that so many births in a row did not name will never be named: its samples are given up,
@@ -53,6 +53,7 @@ class Node:
         self.is_born = False
         self.is_online = False
         self.epoch: int | None = None
+        self.is_bare = True
         self.hears_acks = False
         self.bd_seq: int | None = None
         self.seq = 0
@@ -67,8 +68,12 @@ class Node:
 
     @property
     def gateway(self) -> str:
-        """Return the name that its samples carry; only our own nodes need no group before it."""
-        return self.edge if self.epoch is not None else f"{self.group}/{self.edge}"
+        """Return the name that its samples carry.
+
+        Only our own nodes need no group before it, and of those with one id only the first.
+        """
+        is_alone = self.epoch is not None and self.is_bare
+        return self.edge if is_alone else f"{self.group}/{self.edge}"
 
     def device(self, name: str) -> Device:
         """Return a device, made when it was not known."""

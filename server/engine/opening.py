@@ -20,6 +20,9 @@ _REASONS = {reason.value: reason for reason in Reason if reason is not Reason.NO
 _TIMES = {quality.value: quality for quality in TimeQuality}
 _UNCERTAIN = 500
 
+WHOLE_MAX = 2**31 - 1
+"""The largest whole number that a property may say: 24 days in milliseconds."""
+
 _CONTROL = ("mw/", "Node Control/", "Device Control/", "Node Info/", "Properties/")
 _TEXTUAL = (
     DataType.STRING,
@@ -84,9 +87,9 @@ def text_of(metric: Metric, name: str) -> str:
 
 
 def whole_of(metric: Metric, name: str) -> int:
-    """Return a property that is a whole number, else 0."""
+    """Return a property that is a whole number and not absurd, else 0."""
     found = metric.properties.get(name)
-    if found is None or not isinstance(found.value, int) or found.value < 0:
+    if found is None or not isinstance(found.value, int) or not 0 <= found.value <= WHOLE_MAX:
         return 0
     return found.value
 

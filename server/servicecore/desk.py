@@ -90,19 +90,23 @@ class Desk:
 
     # --- the registry -------------------------------------------------------------------------
 
-    async def seed(self, registry: Registry) -> bool:
-        """Keep a registry if there is none yet, and say whether that was so."""
-        async with self._database.reading() as session:
-            if await session.get(RegistryRow, 1) is not None:
-                return False
+    async def adopt(self, registry: Registry) -> bool:
+        """Keep this registry as the newest revision, and say whether it differs from the last."""
+        if registry == await self.registry():
+            return False
         async with self._database.writing() as session:
-            session.add(RegistryRow(id=1, revision=1, body=registry.to_json()))
-            act = Act(at=self._clock.now(), actor=SYSTEM, entity="registry", verb="seed")
+            row = await session.get(RegistryRow, 1)
+            if row is None:
+                session.add(RegistryRow(id=1, revision=1, body=registry.to_json()))
+            else:
+                row.revision += 1
+                row.body = registry.to_json()
+            act = Act(at=self._clock.now(), actor=SYSTEM, entity="registry", verb="adopt")
             await trail.append(session, act)
         return True
 
     async def registry(self) -> Registry:
-        """Return the registry; an empty one before it was seeded."""
+        """Return the registry; an empty one before one was adopted."""
         async with self._database.reading() as session:
             row = await session.get(RegistryRow, 1)
             return Registry() if row is None else Registry.from_json(row.body)

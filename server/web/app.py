@@ -26,7 +26,7 @@ async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio
     data = config.server.data
     desk = await Desk.open(data / "servicecore.db", journal=data / "journal.db", clock=clock)
     try:
-        await desk.seed(config.registry())
+        await desk.adopt(config.registry())
         door = DoorClient(desk, data / "door.sock")
         pages = create_app(desk, history=data / "historian.db", clock=clock, stop=stop)
         async with asyncio.TaskGroup() as tasks:

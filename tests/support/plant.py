@@ -201,7 +201,7 @@ async def serving(folder: Path, *, port: int, clock: Clock | None = None) -> Asy
     clock = clock or WallClock()
     stop = asyncio.Event()
     desk = await Desk.open(folder / "desk.db", journal=folder / "journal.db", clock=clock)
-    await desk.seed(registry())
+    await desk.adopt(registry())
     app = create_app(desk, history=folder / "historian.db", clock=clock, stop=stop)
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, log_config=None, lifespan="off", ws="none"

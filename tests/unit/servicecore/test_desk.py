@@ -6,6 +6,7 @@ import sqlite3
 import pytest
 
 from server.engine import effects
+from server.engine.registry import Registry
 from server.servicecore.desk import ACTOR_LENGTH_MAX, Desk
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.workorder import State, Step
@@ -334,12 +335,15 @@ def test_gateways_points_and_dropped_messages_are_kept_for_the_screens(journal, 
     assert [(d.source, d.count) for d in board.dropped] == [("gw-09", 100)]
 
 
-def test_the_registry_is_seeded_once(with_desk):
-    async def seed(desk: Desk):
-        return await desk.seed(registry()), await desk.registry()
+def test_a_changed_registry_is_adopted_and_an_equal_one_is_not(with_desk):
+    changed = Registry(zones=registry().zones, points={})
 
-    assert with_desk(seed) == (True, registry())
-    assert with_desk(seed) == (False, registry())
+    async def adopt(desk: Desk, it: Registry):
+        return await desk.adopt(it), await desk.registry()
+
+    assert with_desk(lambda desk: adopt(desk, registry())) == (True, registry())
+    assert with_desk(lambda desk: adopt(desk, registry())) == (False, registry())
+    assert with_desk(lambda desk: adopt(desk, changed)) == (True, changed)
 
 
 def test_follow_carries_out_what_comes_while_it_runs(journal: Journal, with_desk):

@@ -44,7 +44,7 @@ def browse(plant: Path) -> Callable[[Act], object]:
         async def run() -> object:
             clock = ManualClock(AT)
             desk = await Desk.open(plant / "desk.db", journal=plant / "journal.db", clock=clock)
-            await desk.seed(registry())
+            await desk.adopt(registry())
             await desk.catch_up()
             stop = asyncio.Event()
             app = create_app(desk, history=plant / "historian.db", clock=clock, stop=stop)

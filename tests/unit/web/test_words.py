@@ -44,7 +44,7 @@ def derived() -> set[str]:
         *(
             f"verb.{v}"
             for v in (
-                *("issue", "worsen", "seed"),
+                *("issue", "worsen", "adopt"),
                 *("acknowledge_alarm", "acknowledge_incident", "close_incident"),
             )
         ),
