@@ -1,12 +1,12 @@
 """GatewayConfig: what the fitter writes about one gateway, its lines and what is on them."""
 
-import ipaddress
 from collections.abc import Hashable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from telemetry.loopback import broker_problems
 from telemetry.point import NAME_PATTERN, POINT_PATTERN
 from telemetry.register_map import Form, Register, RegisterMap
 from telemetry.units import Quantity
@@ -230,29 +230,11 @@ def _counter_problems(here: str, point: PointSection, register: Register) -> lis
 
 
 def _broker_problems(broker: BrokerSection) -> list[str]:
-    found = []
-    if not is_loopback(broker.host):
-        if broker.ca_file is None:
-            found.append(f"broker.ca_file: required as broker.host {broker.host!r} is not loopback")
-        if broker.cert_file is None and (broker.username is None or broker.password_file is None):
-            found.append(
-                "broker: expected username and password_file, or cert_file and key_file, as"
-                f" broker.host {broker.host!r} is not loopback"
-            )
-    if (broker.cert_file is None) != (broker.key_file is None):
-        found.append("broker: expected cert_file and key_file together, found one of them")
-    if broker.cert_file is not None and broker.ca_file is None:
-        found.append("broker.ca_file: required with cert_file")
-    if broker.password_file is not None and broker.username is None:
-        found.append("broker.username: required with password_file")
-    return found
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address is this machine's loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return broker_problems(
+        broker.host,
+        username=broker.username,
+        password=broker.password_file,
+        ca=broker.ca_file,
+        cert=broker.cert_file,
+        key=broker.key_file,
+    )

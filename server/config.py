@@ -1,6 +1,5 @@
 """ServerConfig: what the control room is told at its start."""
 
-import ipaddress
 import socket
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.engine.registry import Inflow, Point, Registry, Zone
+from telemetry.loopback import broker_problems, is_loopback
 from telemetry.point import NAME_PATTERN, POINT_PATTERN, PointId, ZoneId
 from telemetry.units import Quantity
 
@@ -154,7 +154,7 @@ def problems(config: ServerConfig) -> list[str]:
             f"page.host: expected a loopback address, as pages have no sign-in yet,"
             f" was {config.page.host!r}"
         )
-    found += broker_problems(config.broker)
+    found += _broker_problems(config.broker)
     found += _repeated("zone", [z.id for z in config.zone])
     found += _repeated("point", [p.id for p in config.point])
     zones = {z.id for z in config.zone}
@@ -178,30 +178,15 @@ def problems(config: ServerConfig) -> list[str]:
     return found
 
 
-def broker_problems(broker: BrokerSection) -> list[str]:
-    """Return what is missing for a broker elsewhere: encryption and credentials."""
-    found = []
-    if not is_loopback(broker.host):
-        if broker.ca_file is None:
-            found.append(f"broker.ca_file: required as broker.host {broker.host!r} is not loopback")
-        if broker.cert_file is None and (broker.username is None or broker.password_file is None):
-            found.append(
-                "broker: expected username and password_file, or cert_file and key_file, as"
-                f" broker.host {broker.host!r} is not loopback"
-            )
-    if (broker.cert_file is None) != (broker.key_file is None):
-        found.append("broker: expected cert_file and key_file together, found one of them")
-    return found
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address is this machine's loopback."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _broker_problems(broker: BrokerSection) -> list[str]:
+    return broker_problems(
+        broker.host,
+        username=broker.username,
+        password=broker.password_file,
+        ca=broker.ca_file,
+        cert=broker.cert_file,
+        key=broker.key_file,
+    )
 
 
 def _repeated(what: str, ids: list[str]) -> list[str]:

@@ -121,7 +121,7 @@ class Hosts:
         kind = message.topic.kind
         name = message.topic.device or _NODE
         known = node.devices.get(name)
-        payload = self._decoded(message, node, name)
+        payload, complaints = self._decoded(message, node, name)
         if kind is MessageKind.NDEATH:
             return self._node_died(message, node, payload)
         if kind is MessageKind.NBIRTH:
@@ -133,19 +133,23 @@ class Hosts:
             if known is not None:
                 known.is_alive = False
             return []
-        return self._data(message, node, name, payload)
+        return [*complaints, *self._data(message, node, name, payload)]
 
-    def _decoded(self, message: _Message, node: Node, name: str) -> Payload:
+    def _decoded(self, message: _Message, node: Node, name: str) -> tuple[Payload, list[Effect]]:
         """Decode; of a log's data that stay unreadable birth after birth, what can be read."""
         known = node.devices.get(name)
         datatypes = known.datatypes if known else {}
         try:
-            return decode(message.data, datatypes=datatypes)
-        except ContractError:
+            return decode(message.data, datatypes=datatypes), []
+        except ContractError as e:
             is_of_a_log = message.topic.kind is MessageKind.DDATA and node.epoch is not None
-            if not is_of_a_log or not _is_hopeless(node, name):
+            if not is_of_a_log:
                 raise
-        return decode(message.data, datatypes=datatypes, is_lenient=True)
+            payload = decode(message.data, datatypes=datatypes, is_lenient=True)
+            if not _is_hopeless(node, name):
+                raise
+            because = f"{e}: what of device {name} cannot be read is kept as bad samples"
+        return payload, self._drop(message.at, f"{node.group}/{node.edge}", because)
 
     def _follow(self, node: Node, payload: Payload) -> None:
         """Note a hole in the sequence of messages, and go on from what has come."""
@@ -267,25 +271,16 @@ class Hosts:
 
     def _own(self, message: _Message, node: Node, name: str, payload: Payload) -> list[Effect]:
         """Take in one device's scan from a gateway's log: each offset once."""
-        epoch = first = None
-        scan = []
-        for metric in payload.metrics:
-            if metric.name == extension.EPOCH:
-                epoch = _offset(metric, highest=EPOCH_MAX)
-            elif metric.name == extension.OFFSET:
-                first = _offset(metric)
-            elif not metric.name.startswith(extension.PREFIX):
-                scan.append(metric)
-        if epoch is None or first is None:
-            raise ContractError("expected mw/epoch and mw/offset before the samples, one is absent")
-        if first + len(scan) > OFFSET_MAX:
-            raise ContractError(f"expected offsets up to {OFFSET_MAX}, was {first}")
+        epoch, first, scan = _place_and_scan(payload)
         device, effects = self._device_of(message, node, name, scan)
         if device is None:
             return effects
         undated = _undated(payload, scan)
-        if undated is not None and not _is_hopeless(node, name):
-            raise undated
+        if undated is not None:
+            if not _is_hopeless(node, name):
+                raise undated
+            because = f"{undated}: what device {name} sends undated is kept as bad samples"
+            effects += self._drop(message.at, f"{node.group}/{node.edge}", because)
         rows = [_row(metric, device, payload, at=message.at) for metric in scan]
         new = node.cursors.of(epoch).take(first, first + len(scan))
         for lo, hi in new:
@@ -418,6 +413,24 @@ def _changed(at: Instant, node: Node, because: str, lost: int = 0) -> GatewayCha
         because=because,
         lost=lost,
     )
+
+
+def _place_and_scan(payload: Payload) -> tuple[int, int, list[Metric]]:
+    """Return the epoch and the first offset of a message, and the samples in it."""
+    epoch = first = None
+    scan = []
+    for metric in payload.metrics:
+        if metric.name == extension.EPOCH:
+            epoch = _offset(metric, highest=EPOCH_MAX)
+        elif metric.name == extension.OFFSET:
+            first = _offset(metric)
+        elif not metric.name.startswith(extension.PREFIX):
+            scan.append(metric)
+    if epoch is None or first is None:
+        raise ContractError("expected mw/epoch and mw/offset before the samples, one is absent")
+    if first + len(scan) > OFFSET_MAX:
+        raise ContractError(f"expected offsets up to {OFFSET_MAX}, was {first}")
+    return epoch, first, scan
 
 
 def _is_hopeless(node: Node, name: str) -> bool:

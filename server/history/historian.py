@@ -16,7 +16,7 @@ from telemetry.errors import StorageError
 from telemetry.instant import Instant
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS point (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS source (
   number INTEGER PRIMARY KEY, gateway TEXT NOT NULL, epoch TEXT NOT NULL, UNIQUE (gateway, epoch)
@@ -33,14 +33,17 @@ CREATE TABLE IF NOT EXISTS last (
 ) WITHOUT ROWID;
 """
 
-_INSERT = "INSERT INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = "INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+"""What is there already stays: a sample that comes again must not stop the intake."""
 
 _UPSERT_LAST = """
 INSERT INTO last VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (point) DO UPDATE SET
   at = excluded.at, value = excluded.value, quality = excluded.quality, reason = excluded.reason,
   arrived_at = excluded.arrived_at
-WHERE excluded.at >= last.at
+WHERE excluded.at >= last.at OR excluded.arrived_at >= last.arrived_at + 15000
 """
+"""A live sample older than the last is the newest all the same when nothing else came for 15 s:
+then the gateway's clock was set back."""
 
 IMPORT_SOURCE = "import"
 """The gateway name under which imported history is kept, with the recording's name as its epoch."""
@@ -85,6 +88,33 @@ class Historian:
         except sqlite3.Error as e:
             raise StorageError(f"{path}: cannot be opened as the historian: {e}") from e
         self._path = path
+
+    def follow(self, journal: str, *, last_seq: int) -> None:
+        """Follow this journal, which has `last_seq` events, from where it was left.
+
+        Under a new journal, or an older copy of the same one, sequences mean other events: what
+        they bring is written again and found to be there, or is new. Imports come again whole.
+        """
+        known = self._db.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone()
+        is_new = known is not None and known[0] != journal
+        through = 0 if is_new else min(self.through, last_seq)
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            if is_new:
+                self._db.execute(
+                    "DELETE FROM sample WHERE source IN"
+                    " (SELECT number FROM source WHERE gateway = ?)",
+                    (IMPORT_SOURCE,),
+                )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)",
+                [("journal", journal), ("through", through)],
+            )
+            self._db.execute("COMMIT")
+        except sqlite3.Error as e:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise StorageError(f"{self._path}: cannot be written: {e}") from e
 
     @property
     def through(self) -> int:
@@ -132,7 +162,8 @@ class Historian:
             for k, s in enumerate(part.samples)
         ]
         self._db.executemany(_INSERT, rows)
-        self._db.executemany(_UPSERT_LAST, [(r[0], r[1], r[4], r[5], r[6], r[8]) for r in rows])
+        if not part.is_historical:
+            self._db.executemany(_UPSERT_LAST, [(r[0], r[1], r[4], r[5], r[6], r[8]) for r in rows])
 
     def _write_imported(self, part: Imported) -> None:
         source = self._source(IMPORT_SOURCE, part.source)

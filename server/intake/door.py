@@ -12,6 +12,7 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from server.engine.effects import Accepted, AckDue, Effect, RebirthDue
 from server.engine.engine import Engine
@@ -60,6 +61,10 @@ class Door:
         self._checkpoint = checkpoint
         self._clock = clock
         self._checkpoint_at = Instant(0)
+        self._admitted_ms = clock.monotonic_ms()
+        self._lock = Lock()
+        """One at a time: whoever cancels an admission still waits for it before closing."""
+        historian.follow(journal.uuid, last_seq=journal.last_seq)
         self._engine = self._recover()
 
     @property
@@ -67,26 +72,38 @@ class Door:
         """Return the registry as the engine knows it."""
         return self._engine.registry
 
+    def now(self) -> Instant:
+        """Return the instant of what is admitted now; it never goes back, restarts included.
+
+        When the machine's clock is set back, our time goes on at half speed until it is caught up
+        with: ticks must not stop, as silence is noticed on them.
+        """
+        passed_ms = self._clock.monotonic_ms() - self._admitted_ms
+        return Instant(max(self._clock.now(), self._journal.last_at + passed_ms // 2))
+
     def admit(self, batch: Sequence[Unstamped]) -> Outgoing:
         """Take in a batch: all of it is committed when this returns.
 
         Raises `StorageError` when the disk refuses; the process must then stop, as the engine may
         have seen what is not recorded.
         """
-        at = Instant(max(self._clock.now(), self._journal.last_at))
-        events = [make(at) for make in batch]
-        first = self._journal.append(events)
-        out = self._apply(list(enumerate(events, first)))
-        if at - self._checkpoint_at >= CHECKPOINT_EVERY_MS:
-            self._checkpoint_at = at
-            self._write_checkpoint()
-        return out
+        with self._lock:
+            at = self.now()
+            self._admitted_ms = self._clock.monotonic_ms()
+            events = [make(at) for make in batch]
+            first = self._journal.append(events)
+            out = self._apply(list(enumerate(events, first)))
+            if at - self._checkpoint_at >= CHECKPOINT_EVERY_MS:
+                self._checkpoint_at = at
+                self._write_checkpoint()
+            return out
 
     def close(self) -> None:
         """Write a last checkpoint and close the files."""
-        self._write_checkpoint()
-        self._journal.close()
-        self._historian.close()
+        with self._lock:
+            self._write_checkpoint()
+            self._journal.close()
+            self._historian.close()
 
     def _apply(self, numbered: Sequence[tuple[int, Event]]) -> Outgoing:
         if not numbered:

@@ -5,11 +5,11 @@ dispatcher's browser visits can neither read them (by a name of its own that res
 machine) nor post to them.
 """
 
-import ipaddress
-
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from telemetry.loopback import is_loopback
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -76,9 +76,4 @@ def is_loopback_host(host: str) -> bool:
     (True, True, False)
     """
     name = host.partition("]")[0].removeprefix("[") if host[:1] == "[" else host.partition(":")[0]
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(name)
