@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from telemetry.loopback import broker_problems
+from telemetry.loopback import broker_problems, is_host
 from telemetry.point import NAME_PATTERN, POINT_PATTERN
 from telemetry.register_map import Form, Register, RegisterMap
 from telemetry.units import Quantity
@@ -14,6 +14,9 @@ from telemetry.units import Quantity
 DEVICE_POINTS_MAX = 100
 """Registers of one device: its birth must fit one message with the longest names and a flow each.
 So does a scan, many times over, and a row of the outbox need never be split."""
+
+COUNTS_MAX = 2**63
+"""Where a counter can roll over at the latest: its count is kept in a database of 63 bits."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 PointName = Annotated[str, Field(pattern=POINT_PATTERN)]
@@ -168,6 +171,8 @@ def _line_problems(config: GatewayConfig) -> list[str]:
 
     for n, line in enumerate(config.line):
         once(lines, line.name, f"line[{n}].name", f"{line.name!r}")
+        if not is_host(line.host):
+            found.append(f"line[{n}].host: expected a host name or an address, was {line.host!r}")
         once(places, (line.host, line.port), f"line[{n}].port", f"{line.host}:{line.port}")
     for key, device in _devices(config):
         once(units, (key.split(".")[0], device.unit), f"{key}.unit", f"unit {device.unit}")
@@ -222,6 +227,11 @@ def _counter_problems(here: str, point: PointSection, register: Register) -> lis
         )
     if counts and register.form in {Form.FLOAT32, Form.FLOAT64}:
         found.append(f"{here}.register: expected whole counts, was {register.form.value}")
+    if counts and not 1 < (register.rolls_over_at or 0) <= COUNTS_MAX:
+        found.append(
+            f"{here}.register: expected a counter that rolls over at 2 to {COUNTS_MAX},"
+            f" was {register.rolls_over_at}"
+        )
     if counts and register.scale <= 0:
         found.append(f"{here}.register: expected a scale above 0, was {register.scale}")
     if counts and register.offset:

@@ -330,9 +330,9 @@ class Outbox:
 
 def _lock(folder: Path) -> IO[bytes]:
     """Return a lock that lasts as long as the process: one folder, one gateway."""
-    if not folder.is_dir():
-        raise ConfigError(f"gateway.data: expected a folder, found none at {folder}")
     try:
+        if not folder.is_dir():
+            raise ConfigError(f"gateway.data: expected a folder, found none at {folder}")
         lock = (folder / "outbox.lock").open("ab")
     except OSError as e:
         raise ConfigError(f"gateway.data: cannot write in {folder}: {e.strerror}") from e

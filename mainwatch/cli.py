@@ -138,7 +138,9 @@ def _run_gateway(options: argparse.Namespace) -> int:
     config = load(path, GatewayConfig, options.set)
     maps = load_register_maps(_devices(options))
     refuse(path, problems(config, maps))
-    return _serve(lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop))
+    return _serve(
+        lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop), path
+    )
 
 
 def _run_sim(options: argparse.Namespace) -> int:
@@ -151,7 +153,9 @@ def _run_sim(options: argparse.Namespace) -> int:
     config = load(path, SimConfig, options.set).located_in(path.parent)
     maps = load_register_maps(_devices(options))
     refuse(path, problems(config, maps))
-    return _serve(lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop))
+    return _serve(
+        lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop), path
+    )
 
 
 def _run_server(options: argparse.Namespace) -> int:
@@ -243,13 +247,22 @@ def _devices(options: argparse.Namespace) -> Path:
     return Path(options.devices or configs_folder() / "devices")
 
 
-def _serve(program: Program) -> int:
-    """Run a program until it ends or a signal asks it to; say on one line when it serves."""
+def _serve(program: Program, path: Path | None = None) -> int:
+    """Run a program until it ends or a signal asks it to; say on one line when it serves.
+
+    What it refuses is told with the name of its file, where `path` gives one.
+    """
     try:
         asyncio.run(_until_signalled(program))
     except BaseExceptionGroup as group:
-        raise _first(group) from group
-    return EXIT_OK
+        error = _first(group)
+    except ConfigError as e:
+        error = e
+    else:
+        return EXIT_OK
+    if isinstance(error, ConfigError) and path is not None:
+        raise ConfigError(f"{path}: {error}") from error
+    raise error
 
 
 async def _until_signalled(program: Program) -> None:

@@ -18,7 +18,7 @@ from mainwatch import broker
 from mainwatch.demo_report import Report, Story, compile_report
 from mainwatch.load import configs_folder, read_toml
 from mainwatch.wall_clock import WallClock
-from server.supervisor import Child, Supervisor
+from server.supervisor import Child, Supervisor, unless
 from telemetry.errors import ConfigError, MainwatchError, Unavailable
 
 BURST_AFTER_S = 60.0
@@ -51,6 +51,8 @@ async def run(wishes: Wishes, *, stop: asyncio.Event) -> None:
     """
     if wishes.headless and wishes.seconds is None:
         raise ConfigError("--headless: expected --for S beside it, as nobody could end the demo")
+    if wishes.report is not None:
+        _refuse_unwritable(wishes.report)
     if wishes.folder is None:
         with tempfile.TemporaryDirectory(prefix="mainwatch-demo-") as folder:
             await _run_in(Path(folder), wishes, stop)
@@ -68,10 +70,10 @@ async def _run_in(folder: Path, wishes: Wishes, stop: asyncio.Event) -> None:
     try:
         async with asyncio.TaskGroup() as tasks:
             try:
-                await plant.start(tasks)
-                await _play(plant, wishes, stop)
-                if wishes.report is not None:
-                    report = await plant.report()
+                if await unless(stop, plant.start(tasks)):
+                    await _play(plant, wishes, stop)
+                    if wishes.report is not None:
+                        report = await plant.report()
             finally:
                 await plant.end()
     except BaseExceptionGroup as group:
@@ -140,7 +142,10 @@ class Plant:
         """Start every part in order, each when the one before it serves."""
         _refuse_taken(self._page_port)
         for part in ("server", "gateway"):
-            (self._folder / part).mkdir(mode=0o700, exist_ok=True)
+            try:
+                (self._folder / part).mkdir(mode=0o700, exist_ok=True)
+            except OSError as e:
+                raise ConfigError(f"--folder {self._folder}: {e.strerror}: {part}") from e
         port = _free_port()
         kind, command = broker.command(self._wishes.broker, port=port, folder=self._folder)
         say(f"broker: {kind}")
@@ -205,12 +210,19 @@ class Plant:
         command = [sys.executable, "-m", "mainwatch", name]
         command += ["--config", str(self._configs / f"{name}.toml")]
         for key, value in keys.items():
-            command += ["--set", f"{key}={json.dumps(value)}"]
+            command += ["--set", f"{key}={json.dumps(value, ensure_ascii=False)}"]
         return self._child(name, command)
 
     def _child(self, name: str, command: Any, *, says_ready: bool = True) -> Child:
         log_path = self._folder / "log" / f"{name}.log"
         return Child(name=name, command=command, log_path=log_path, says_ready=says_ready)
+
+
+def _refuse_unwritable(report: Path) -> None:
+    try:
+        report.open("a", encoding="utf-8").close()
+    except OSError as e:
+        raise ConfigError(f"--report {report}: cannot be written: {e.strerror}") from e
 
 
 def say(line: str) -> None:

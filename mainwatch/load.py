@@ -53,9 +53,14 @@ def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
 
 def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
     """Return every register map of a folder by its file's name without `.toml`."""
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: expected a folder of register maps, found none")
-    return {path.stem: load_register_map(path) for path in sorted(folder.glob("*.toml"))}
+    try:
+        paths = sorted(p for p in folder.iterdir() if p.suffix == ".toml")
+    except OSError as e:
+        raise ConfigError(
+            f"{folder}: expected a folder of register maps, found none that can be read:"
+            f" {e.strerror}"
+        ) from e
+    return {path.stem: load_register_map(path) for path in paths}
 
 
 def load_register_map(path: Path) -> RegisterMap:

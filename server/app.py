@@ -14,12 +14,14 @@ from typing import Any
 
 from server.config import ServerConfig
 from server.intake import mqtt
-from server.supervisor import Child, Supervisor
+from server.supervisor import Child, Supervisor, unless
 from telemetry.errors import ConfigError
 
 log = logging.getLogger("mainwatch.server")
 
 Ready = Callable[[dict[str, Any]], None]
+
+_PARTS = ("intake", "desk")
 
 SOCKET_PATH_MAX = 100
 """Bytes: Linux takes 107 in the name of a local socket."""
@@ -42,11 +44,10 @@ async def run(
     try:
         async with asyncio.TaskGroup() as tasks:
             try:
-                for part in ("intake", "desk"):
-                    child = Child(name=part, command=[*command, "--part", part])
-                    await supervisor.start(child, tasks)
-                ready({"server": config.server.host_id, "page": config.page.address})
-                await stop.wait()
+                parts = [Child(name=p, command=[*command, "--part", p]) for p in _PARTS]
+                if await unless(stop, supervisor.start_all(parts, tasks)):
+                    ready({"server": config.server.host_id, "page": config.page.address})
+                    await stop.wait()
             finally:
                 await supervisor.end()
     finally:
@@ -62,9 +63,9 @@ async def _prepare(config: ServerConfig, where: Path) -> int:
             f"{where}: server.data: expected a shorter path, as {socket_path} is the name of a"
             f" local socket and may have {SOCKET_PATH_MAX} bytes"
         )
-    if not data.is_dir():
-        raise ConfigError(f"{where}: server.data: expected a folder, found none at {data}")
     try:
+        if not data.is_dir():
+            raise ConfigError(f"{where}: server.data: expected a folder, found none at {data}")
         lock = os.open(data / "lock", os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as e:
         raise ConfigError(

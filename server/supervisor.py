@@ -10,7 +10,7 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +21,7 @@ log = logging.getLogger("mainwatch.supervisor")
 
 READY_TIMEOUT_S = 120
 END_TIMEOUT_S = 15
+CANCEL_AGAIN_S = 0.5
 RESTART_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 EXIT_CONFIG = 2
 """The exit code of a child that a person must help: it is not started again."""
@@ -45,7 +46,6 @@ class Supervisor:
     def __init__(self) -> None:
         self._children: list[Child] = []
         self._keepers: list[asyncio.Task[None]] = []
-        self._ending = False
 
     async def start(self, child: Child, tasks: asyncio.TaskGroup) -> dict[str, Any]:
         """Start a child, wait until it serves, and keep it; return what its ready line says.
@@ -57,9 +57,15 @@ class Supervisor:
         self._keepers.append(tasks.create_task(self._keep(child)))
         return ready
 
+    async def start_all(self, children: Sequence[Child], tasks: asyncio.TaskGroup) -> None:
+        """Start children in order, each when the one before it serves."""
+        for child in children:
+            await self.start(child, tasks)
+
     async def end(self) -> None:
         """End every child, the last started first; kill what does not go in time."""
-        self._ending = True
+        for keeper in self._keepers:  # first, or one that pauses would start its child again
+            await _cancel(keeper)
         for child in reversed(self._children):
             process = child.process
             if process is None or process.returncode is not None:
@@ -71,8 +77,6 @@ class Supervisor:
                 log.warning("%s did not end in %d s: killed", child.name, END_TIMEOUT_S)
                 process.kill()
                 await process.wait()
-        for keeper in self._keepers:
-            keeper.cancel()
 
     async def _keep(self, child: Child) -> None:
         while True:
@@ -82,8 +86,6 @@ class Supervisor:
                 while await process.stdout.read(65_536):
                     pass
             code = await process.wait()
-            if self._ending:
-                return
             if code == EXIT_CONFIG:
                 raise ConfigError(f"{child.name} cannot run: {_last_words(child)}")
             pause = RESTART_S[min(child.restarts, len(RESTART_S) - 1)]
@@ -129,6 +131,23 @@ class Supervisor:
         code = await child.process.wait()
         words = f"{child.name} ended with {code} before it served: {_last_words(child)}"
         raise (ConfigError if code == EXIT_CONFIG else MainwatchError)(words)
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do `work` until it is done or `stop` is set; say whether it was done."""
+    async with asyncio.TaskGroup() as tasks:
+        doing, stopping = tasks.create_task(work), tasks.create_task(stop.wait())
+        await asyncio.wait([doing, stopping], return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(doing)
+        await _cancel(stopping)
+    return not doing.cancelled()
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    """Cancel a task until it ends: `wait_for` of Python 3.11 may swallow a cancellation."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
 
 
 def _last_words(child: Child) -> str:

@@ -1,6 +1,22 @@
-"""Safe by default: what is on this machine alone, and what a broker elsewhere must have."""
+"""Hosts: whether it can be one, whether it is this machine, and what a broker elsewhere needs."""
 
 import ipaddress
+
+HOST_MAX = 253
+"""Characters of a DNS name."""
+
+
+def is_host(text: str) -> bool:
+    """Say whether `text` can be looked up at all, as an address or as a name.
+
+    >>> is_host("broker.example"), is_host("broker..example")
+    (True, False)
+    """
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        return False
+    return 0 < len(text) <= HOST_MAX and text.isprintable() and not any(c.isspace() for c in text)
 
 
 def is_loopback(host: str) -> bool:
@@ -21,6 +37,8 @@ def broker_problems(
     host: str, *, username: object, password: object, ca: object, cert: object, key: object
 ) -> list[str]:
     """Return what a `[broker]` table lacks, one sentence each; None is an absent key."""
+    if not is_host(host):
+        return [f"broker.host: expected a host name or an address, was {host[:HOST_MAX]!r}"]
     found = []
     if not is_loopback(host):
         if ca is None:

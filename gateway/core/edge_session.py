@@ -347,7 +347,8 @@ class EdgeSession:
             out += self._birth_messages(at=at)
         if row.device in self._told_dead:
             out.append(self._dbirth(row.device, at=at))
-        late = row.samples[0].at < self._born_at - LATE_MS
+        # After a step back of the clock what is read now is older than the birth, and not late.
+        late = row.samples[0].at < min(self._born_at, at) - LATE_MS
         payload = messages.ddata(
             row, names, seq=self._next_seq(), epoch=self.epoch, at=at, is_historical=late
         )

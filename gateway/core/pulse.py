@@ -60,6 +60,8 @@ class Counter:
     def update(self, raw: int, at: Instant) -> list[Sample]:
         """Take a reading and return the sample of the volume and that of the flow, if wanted."""
         last = self.state
+        if last is None and not 0 <= raw < self.settings.rolls_over_at:
+            return self._samples(at, Reason.OUT_OF_RANGE, value=None)
         if last is None:
             return self._accept(base=0, raw=raw, at=at, sure=True)
         step = self._step(last, raw, at)

@@ -434,14 +434,16 @@ def _place_and_scan(payload: Payload) -> tuple[int, int, list[Metric]]:
 
 
 def _is_hopeless(node: Node, name: str) -> bool:
-    """Ask for births; say whether a device's unreadable data would come again for ever.
+    """Say whether a device's unreadable data would come again for ever; if not, ask for births.
 
     What breaks the contract inside a log comes again and holds up everything behind it. A birth may
     mend how it is read; after several, its samples are bad ones and its offsets are taken.
     """
     subject = f"what device {name} sends"
+    if node.is_given_up(subject):
+        return True
     node.want_birth(f"{subject} cannot be read")
-    return node.is_given_up(subject)
+    return False
 
 
 def _undated(payload: Payload, scan: Sequence[Metric]) -> ContractError | None:

@@ -20,6 +20,9 @@ _REASONS = {reason.value: reason for reason in Reason if reason is not Reason.NO
 _TIMES = {quality.value: quality for quality in TimeQuality}
 _UNCERTAIN = 500
 
+VALUE_MAX = 1e15
+"""Nothing that we measure reaches this in its house unit; its square is still a number."""
+
 WHOLE_MAX = 2**31 - 1
 """The largest whole number that a property may say: 24 days in milliseconds."""
 
@@ -49,8 +52,10 @@ def sample_of(metric: Metric, binding: Binding, *, at: Instant) -> Sample:
     value = _number(metric.value)
     if value is not None and binding.unit:
         value = to_house(value, binding.unit)
-    if value is not None and not math.isfinite(value):
-        quality, reason, value = Quality.BAD, Reason.NOT_A_NUMBER, None
+    if value is not None and not abs(value) <= VALUE_MAX:
+        is_number = math.isfinite(value)
+        reason = Reason.OUT_OF_RANGE if is_number else Reason.NOT_A_NUMBER
+        quality, value = Quality.BAD, None
     elif value is None or quality is Quality.BAD:
         was_text = metric.value is not None and value is None
         unsaid = Reason.WRONG_REPLY if was_text else Reason.UNKNOWN

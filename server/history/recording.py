@@ -1,5 +1,6 @@
 """Reads a recording (docs/recordings.md): its name, and its samples day by day."""
 
+import math
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,11 +39,17 @@ def days(folder: Path) -> Iterator[tuple[Row, ...]]:
     for path in sorted((folder / "samples").glob("*.parquet")):
         try:
             table = pq.read_table(path, columns=list(COLUMNS))
-        except (OSError, pa.ArrowException) as e:
+            instants = table["at"].cast(pa.timestamp("ms", "UTC"), safe=False)
+            at: list[Any] = instants.cast(pa.int64()).to_pylist()
+            points: list[Any] = table["point"].cast(pa.string()).to_pylist()
+            values: list[Any] = table["value"].cast(pa.float64()).to_pylist()
+            quality: list[Any] = table["quality"].cast(pa.uint8()).to_pylist()
+        except (OSError, KeyError, pa.ArrowException) as e:
             raise ConfigError(f"{path}: expected Parquet with {', '.join(COLUMNS)}: {e}") from e
-        points: list[Any] = table["point"].to_pylist()
-        at: list[Any] = table["at"].cast(pa.int64()).to_pylist()
-        values: list[Any] = table["value"].to_pylist()
-        quality: list[Any] = table["quality"].to_pylist()
-        usable = [None if q == Quality.BAD else v for v, q in zip(values, quality, strict=True)]
+        if None in at or None in points or None in quality:
+            raise ConfigError(f"{path}: expected an instant, a point and a quality in every row")
+        usable = [
+            None if q == Quality.BAD or v is None or not math.isfinite(v) else v
+            for v, q in zip(values, quality, strict=True)
+        ]
         yield tuple(zip(points, at, usable, quality, strict=True))

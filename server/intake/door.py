@@ -79,6 +79,7 @@ class Door:
         with: ticks must not stop, as silence is noticed on them.
         """
         passed_ms = self._clock.monotonic_ms() - self._admitted_ms
+        assert passed_ms >= 0, passed_ms
         return Instant(max(self._clock.now(), self._journal.last_at + passed_ms // 2))
 
     def admit(self, batch: Sequence[Unstamped]) -> Outgoing:
@@ -158,6 +159,7 @@ class Door:
             return fresh
         applied, engine = pickle.loads(body)  # noqa: S301  our own file, in a folder of ours alone
         if applied > min(self._journal.effects_through, self._historian.through):
+            self._checkpoint.unlink()  # of what a restored journal no longer has
             return fresh
         return applied, engine
 

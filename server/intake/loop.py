@@ -33,6 +33,9 @@ CANCEL_AGAIN_S = 0.5
 COMMAND_MAX = 65_536
 """Bytes of one command line on the local socket."""
 
+UNREAD_MAX = 1_000_000
+"""Bytes that wait for a desk; one that reads has next to none."""
+
 _COMMAND_KEYS = ("key", "actor", "verb", "subject", "note")
 
 
@@ -68,7 +71,7 @@ class Intake:
                 await stop.wait()
                 if self._link is not None:
                     with suppress(Unavailable):
-                        await self._link.say_offline(at=self._clock.now())
+                        await self._link.say_offline(at=self._door.now())
                 await _end(running)
                 for desk in self._desks.values():
                     desk.close()
@@ -89,23 +92,24 @@ class Intake:
 
     async def _let_out(self, out: Outgoing) -> None:
         if out.recorded:
-            await self._tell_desks({"effects": out.through})
+            self._tell_desks({"effects": out.through})
         if self._link is None:
             return
         now = self._clock.now()
-        try:
+        link = self._link
+        with suppress(Unavailable):  # its reader says so if it lasts; gateways send again
             for ack in out.acks:
-                await self._link.acknowledge(ack, at=now)
+                await link.acknowledge(ack, at=now)
             for due in out.rebirths:
                 log.info("asking %s/%s for its births: %s", due.group, due.edge, due.because)
-                await self._link.ask_rebirth(due, at=now)
-        except Unavailable:
-            self._link = None  # the reader of the same connection says so and connects again
+                await link.ask_rebirth(due, at=now)
 
     async def _tick(self) -> None:
         at = Instant(self._clock.now() // SECOND_MS * SECOND_MS)
         while True:
-            at = Instant(max(at + SECOND_MS, self._clock.now() // SECOND_MS * SECOND_MS))
+            second = self._clock.now() // SECOND_MS * SECOND_MS
+            # The clock may be set: then it ticks on, and the door judges what time it is.
+            at = Instant(min(max(at + SECOND_MS, second), second + 2 * SECOND_MS))
             await self._clock.sleep_until(at)
             await self._queue.put(_Waiting(make=lambda stamp: Tick(at=stamp)))
 
@@ -119,7 +123,7 @@ class Intake:
                     broker,
                     host_id=self._config.server.host_id,
                     groups=self._config.server.groups,
-                    at=self._clock.now(),
+                    at=self._door.now(),
                 ) as link:
                     log.info("broker %s: connected", where)
                     failures = 0
@@ -128,6 +132,8 @@ class Intake:
                 if failures == 0:
                     log.warning("broker %s: lost: %s", where, e)
             self._link = None
+            if failures == 0:
+                await self._queue.put(_Waiting(make=lambda at: Linked(at=at, up=False)))
             await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
             failures += 1
 
@@ -140,8 +146,6 @@ class Intake:
                 await self._queue.put(_Waiting(make=make))
         finally:
             self._link = None
-            with suppress(asyncio.QueueFull):
-                self._queue.put_nowait(_Waiting(make=lambda at: Linked(at=at, up=False)))
 
     async def _serve_desk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._desks[id(writer)] = writer
@@ -170,11 +174,13 @@ class Intake:
         await self._queue.put(_Waiting(make=partial(_commanded, fields), committed=committed))
         return {"journalled": fields["key"], "seq": await committed}
 
-    async def _tell_desks(self, body: Mapping[str, Any]) -> None:
+    def _tell_desks(self, body: Mapping[str, Any]) -> None:
+        """Wake every desk; one that does not listen is cut off rather than waited for."""
         for writer in list(self._desks.values()):
-            with suppress(ConnectionError):
-                writer.write(_line(body))
-                await writer.drain()
+            writer.write(_line(body))
+            if writer.transport.get_write_buffer_size() > UNREAD_MAX:
+                log.warning("a desk does not listen: its connection is cut")
+                writer.transport.abort()
 
 
 async def _end(tasks: Collection[asyncio.Task[None]]) -> None:

@@ -35,7 +35,7 @@ KEEPALIVE_S = 15
 CONNECT_TIMEOUT_S = 8
 WAITING_MAX = 50_000
 """Messages held between the socket and the door. Above it the newest are discarded by the client
-library, which says so; nothing is lost, as gateways send again what is not acknowledged."""
+library; our gateways send again what is not acknowledged, of others it is lost."""
 
 
 class Link:
@@ -49,9 +49,12 @@ class Link:
 
     async def open(self, groups: tuple[str, ...]) -> None:
         """Subscribe, then say that the host is online."""
-        await self._client.subscribe(self._state, qos=1)
-        for group in groups:
-            await self._client.subscribe(f"{mw.NAMESPACE}/{group}/#", qos=0)
+        try:
+            await self._client.subscribe(self._state, qos=1)
+            for group in groups:
+                await self._client.subscribe(f"{mw.NAMESPACE}/{group}/#", qos=0)
+        except aiomqtt.MqttError as e:
+            raise Unavailable(str(e)) from e
         await self._say_online()
 
     async def messages(self) -> AsyncIterator[tuple[str, bytes]]:
@@ -130,7 +133,8 @@ async def connect(
     client = _client(broker, identifier=f"{host_id}-host", will=will)
     try:
         await client.__aenter__()
-    except aiomqtt.MqttError as e:
+    except (aiomqtt.MqttError, UnicodeError) as e:
+        _hang_up(client)
         raise Unavailable(f"broker {broker.host}:{broker.port}: {e}") from e
     try:
         link = Link(client, host_id=host_id, born_at=at)
@@ -140,15 +144,18 @@ async def connect(
         try:
             await client.__aexit__(None, None, None)
         except aiomqtt.MqttError as e:
+            _hang_up(client)
             log.debug("broker %s:%s: %s", broker.host, broker.port, e)
 
 
 async def probe(broker: BrokerSection, *, host_id: str) -> None:
     """Raise `ConfigError` when the broker cannot be reached or refuses us; touch nothing there."""
+    client = _client(broker, identifier=f"{host_id}-probe", will=None)
     try:
-        async with _client(broker, identifier=f"{host_id}-probe", will=None):
+        async with client:
             return
-    except aiomqtt.MqttError as e:
+    except (aiomqtt.MqttError, UnicodeError) as e:  # a name that is none has no IDNA form
+        _hang_up(client)
         where = f"{broker.host}:{broker.port}"
         raise ConfigError(
             f"broker: expected a broker that lets us in at {where}, found: {e}"
@@ -173,13 +180,18 @@ def _client(broker: BrokerSection, *, identifier: str, will: aiomqtt.Will | None
     )
 
 
+def _hang_up(client: aiomqtt.Client) -> None:
+    """Close the socket of a connection that failed: aiomqtt leaves that of a late CONNACK open."""
+    client._client.disconnect()  # noqa: SLF001  there is no public way
+
+
 def _secret(path: Path | None) -> str | None:
     if path is None:
         return None
     try:
         return path.read_text(encoding="utf-8").strip()
-    except OSError as e:
-        raise ConfigError(f"broker.password_file: {path} cannot be read: {e.strerror}") from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise ConfigError(f"broker.password_file: {path} cannot be read: {e}") from e
 
 
 def _tls(broker: BrokerSection) -> ssl.SSLContext | None:

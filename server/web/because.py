@@ -43,6 +43,14 @@ _SENTENCES = {
     "fact.point_bad": (
         r"(?P<point>\S+) gives only bad readings \((?P<reason>\w+)\) for (?P<seconds>N) s"
     ),
+    "fact.clock_slow": (
+        r"the samples of gateway (?P<gateway>\S+) come (?P<seconds>N) s late: its clock or its link"
+        r" is slow; they are kept, and not judged"
+    ),
+    "fact.clock_fast": (
+        r"the samples of gateway (?P<gateway>\S+) are dated (?P<seconds>N) s ahead: its clock is"
+        r" fast; they are kept, and not judged"
+    ),
     "fact.no_alarm": r"there is no alarm (?P<subject>\S+) to acknowledge",
     "fact.no_incident": r"there is no open incident (?P<subject>\S+)",
     "fact.still_active": r"(?P<subject>\S+) cannot be closed while (?P<alarms>.+) is active",

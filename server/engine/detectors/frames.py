@@ -48,18 +48,19 @@ class Frames:
         self._open: dict[Instant, tuple[list[float], list[int]]] = {}
         self._next: Instant | None = None
 
-    def take(self, column: int, *, at: Instant, value: float, now: Instant) -> None:
-        """Take in one good sample."""
+    def take(self, column: int, *, at: Instant, value: float, now: Instant) -> bool:
+        """Take in one good sample; say whether its bin is still open."""
         start = bin_start(at, self.width_ms)
         if self._next is None:
             self._next = start
         if start < self._next or at > now + AHEAD_MAX_MS:
-            return
+            return False
         sums = self._open.get(start)
         if sums is None:
             sums = self._open[start] = ([0.0] * self._n, [0] * self._n)
         sums[0][column] += value
         sums[1][column] += 1
+        return True
 
     def close(self, now: Instant) -> tuple[bool, list[Frame]]:
         """Close the bins whose time has come; say whether a gap made us begin anew."""

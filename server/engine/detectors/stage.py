@@ -1,5 +1,6 @@
 """The second stage: events and accepted samples in, findings out when they come and go."""
 
+from server.engine.detectors.clocks import Clocks
 from server.engine.detectors.finding import Finding
 from server.engine.detectors.silence import Silence
 from server.engine.detectors.zone import ZoneWatch, points_of
@@ -18,6 +19,7 @@ class Detectors:
         self._zones: dict[str, ZoneWatch] = {}
         self._watching: dict[PointId, tuple[ZoneWatch, ...]] = {}
         self._silence = Silence()
+        self._clocks = Clocks()
 
     def apply(self, event: Event, arrivals: list[Effect]) -> list[Finding]:
         """Take in what has arrived; judge on ticks."""
@@ -32,7 +34,7 @@ class Detectors:
                 self._silence.linked(event.at, is_up=event.up)
             case Tick():
                 findings = [f for zone in self._zones.values() for f in zone.tick(event.at)]
-                return [*findings, *self._silence.tick(event.at)]
+                return [*findings, *self._silence.tick(event.at), *self._clocks.tick(event.at)]
             case _:
                 self._take(event.at, arrivals)
         return []
@@ -51,7 +53,16 @@ class Detectors:
             self._silence.hear(sample.point, now=now, gateway=accepted.gateway, reason=reason)
             if sample.quality is Quality.GOOD and sample.value is not None:
                 for zone in self._watching.get(sample.point, ()):
-                    zone.take(sample.point, at=sample.at, value=sample.value, now=now)
+                    if zone.take(sample.point, at=sample.at, value=sample.value, now=now):
+                        self._clocks.in_time(accepted.gateway)
+                    else:
+                        self._clocks.out_of_time(
+                            accepted.gateway,
+                            point=sample.point,
+                            zone=zone.zone.id,
+                            at=sample.at,
+                            now=now,
+                        )
 
     def _learn(self, event: Imported) -> None:
         for point, at, value, quality in event.rows:

@@ -52,9 +52,9 @@ class ZoneWatch:
             gone += limits.withdraw(because)
         return gone
 
-    def take(self, point: PointId, *, at: Instant, value: float, now: Instant) -> None:
-        """Take in one good live sample."""
-        self._frames.take(self.columns[point], at=at, value=value, now=now)
+    def take(self, point: PointId, *, at: Instant, value: float, now: Instant) -> bool:
+        """Take in one good live sample; say whether it came in time to be judged."""
+        return self._frames.take(self.columns[point], at=at, value=value, now=now)
 
     def learn_past(self, point: PointId, *, at: Instant, value: float) -> None:
         """Learn from one past value; an inflow counts once every meter has said its part."""

@@ -3,11 +3,11 @@
 import pytest
 
 from server.engine.cursor import EPOCHS_MAX
-from server.engine.effects import Accepted, AckDue, MessageDropped, PointSeen
+from server.engine.effects import Accepted, AckDue, MessageDropped, PointSeen, RebirthDue
 from server.engine.engine import Engine
 from server.engine.events import Arrived
 from telemetry.instant import SECOND_MS
-from telemetry.sample import Quality
+from telemetry.sample import Quality, Reason
 from telemetry.sparkplug import DataType, MessageKind, Metric, Payload, Property, encode
 from tests.scenarios.town_stream import START
 from tests.unit.engine.wire import Wire, reading
@@ -49,7 +49,7 @@ def without_an_instant(wire, at):
         Metric(name="level", value=3.0, datatype=F64, timestamp=at),
         Metric(name="pressure", value=5.0, datatype=F64),
     )
-    payload = Payload(timestamp=None, metrics=metrics, seq=2)
+    payload = Payload(timestamp=None, metrics=metrics, seq=wire.seq - 1)
     return Arrived(at=at, topic=event.topic, payload=encode(payload, with_datatypes=False))
 
 
@@ -79,7 +79,7 @@ def test_data_that_stay_unreadable_are_taken_as_bad_and_free_the_log(malformed):
     later = START + 5 * ROUND_MS
     again = engine.apply(malformed(wire, later))
     assert [e.offset for e in again if isinstance(e, AckDue)] == [3]
-    assert [e for e in again if isinstance(e, Accepted)] == []
+    assert [e for e in again if isinstance(e, Accepted | RebirthDue)] == []
 
 
 @pytest.mark.parametrize("offset", [2**63 - 1, 2**63, 2**64 - 1])
@@ -117,6 +117,17 @@ def test_gateways_of_two_groups_with_one_id_are_two_sources_of_samples():
 
     assert names == ["gw-01", "other/gw-01"]
     assert [e.gateway for e in seen if isinstance(e, PointSeen)] == names
+
+
+@pytest.mark.parametrize("value", [1e308, -1.7e308, 3.4e38])
+def test_a_number_that_nothing_measures_is_a_bad_sample(value):
+    engine, wire = Engine("mainwatch"), Wire()
+    births(engine, wire, START)
+
+    effects = engine.apply(wire.ddata(START, "pt-1", [reading("level", START, value)]))
+
+    (sample,) = (s for e in effects if isinstance(e, Accepted) for s in e.samples)
+    assert (sample.quality, sample.reason) == (Quality.BAD, Reason.OUT_OF_RANGE)
 
 
 def test_an_absurd_period_is_taken_for_none():

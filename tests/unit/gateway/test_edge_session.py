@@ -142,6 +142,18 @@ def test_what_was_read_before_the_birth_is_historical():
     assert [late[1].metrics[2].is_historical, live[1].metrics[2].is_historical] == [True, False]
 
 
+def test_what_is_read_after_the_clock_was_set_back_is_not_historical():
+    world = World()
+    world.now_ms = 600_000
+    world.live()
+    world.now_ms = 300_000
+    world.store()
+
+    (_, live) = published(world.pump())[0]
+
+    assert not live.metrics[2].is_historical
+
+
 def test_only_an_acknowledgement_confirms():
     world = World()
     world.live()

@@ -25,6 +25,13 @@ SHEETS = MAPS | {
             Register(name="flow", address=2, form=Form.FLOAT32, unit="m3/h"),
         ),
     ),
+    "endless": RegisterMap(
+        model="endless",
+        description="A counter that no database can follow",
+        registers=(
+            Register(name="pulses", address=0, form=Form.UINT64, unit="m3", rolls_over_at=2**64),
+        ),
+    ),
 }
 
 
@@ -69,7 +76,7 @@ def test_a_good_configuration_has_no_problems():
         (
             {f"{FIRST}__map": "barometer"},
             (
-                "line[0].device[0].map: expected one of counter, narrow, odd, transmitter,"
+                "line[0].device[0].map: expected one of counter, endless, narrow, odd, transmitter,"
                 " was 'barometer'"
             ),
         ),
@@ -111,6 +118,21 @@ def test_a_good_configuration_has_no_problems():
             (
                 "broker: expected username and password_file, or cert_file and key_file, as"
                 " broker.host '10.1.2.3' is not loopback"
+            ),
+        ),
+        (
+            {"broker__host": "broker..example"},
+            "broker.host: expected a host name or an address, was 'broker..example'",
+        ),
+        (
+            {"line__0__host": "converter 1"},
+            "line[0].host: expected a host name or an address, was 'converter 1'",
+        ),
+        (
+            {f"{SECOND}__map": "endless"},
+            (
+                "line[0].device[1].point[0].register: expected a counter that rolls over at 2 to"
+                " 9223372036854775808, was 18446744073709551616"
             ),
         ),
         ({"line": []}, "line: expected at least one [[line]], found none"),

@@ -299,6 +299,8 @@ def test_a_folder_that_is_missing_or_cannot_be_written_is_named(tmp_path):
         opened(tmp_path / "no")
     with pytest.raises(ConfigError, match=r"gateway\.data: cannot write in /proc"):
         opened(Path("/proc"))
+    with pytest.raises(ConfigError, match=r"gateway\.data: cannot write in x+"):
+        opened(Path("x" * 300))
 
 
 _WRITER = """

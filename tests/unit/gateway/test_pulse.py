@@ -144,6 +144,16 @@ def test_a_clock_that_is_set_back_stops_neither_volume_nor_flow():
     assert found[-1][1].value == pytest.approx(360.0)
 
 
+@pytest.mark.parametrize("raw", [65_536, -1, 2**64 - 1])
+def test_a_first_count_that_the_counter_cannot_show_is_bad_and_begins_nothing(raw):
+    counter = Counter(settings_of(), None)
+
+    garbled, good = feed(counter, [raw, 7])
+
+    assert [(s.quality, s.reason) for s in garbled] == [(Quality.BAD, Reason.OUT_OF_RANGE)] * 2
+    assert good[0].value == 0.07
+
+
 def test_a_failed_reading_is_bad_for_both_points_and_forgets_nothing():
     counter = Counter(settings_of(flow_point=None), None)
     counter.update(100, Instant(0))

@@ -73,7 +73,7 @@ def test_a_missing_data_folder_is_named(program: str, tmp_path: Path):
         program, "--config", CONFIGS / f"{program}.toml", "--set", f"{program}.data={missing}"
     )
 
-    assert_refused(ended, f"{program}.data", str(missing), "found none")
+    assert_refused(ended, f"{program}.toml", f"{program}.data", str(missing), "found none")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -158,3 +158,17 @@ def test_the_simulator_that_is_not_there_is_named():
 
     assert ended.returncode == 1
     assert ended.stderr == f"mainwatch: no simulator answers on 127.0.0.1:{port}\n"
+
+
+def test_a_report_that_cannot_be_written_is_named_before_anything_starts(tmp_path: Path):
+    report = tmp_path / "nowhere" / "demo.json"
+    ended = mainwatch("demo", "--headless", "--for", "1", "--report", report)
+
+    assert_refused(ended, "--report", str(report))
+
+
+def test_a_folder_of_register_maps_that_is_none_is_named(tmp_path: Path):
+    missing = tmp_path / "nowhere"
+    ended = mainwatch("gateway", "--config", CONFIGS / "gateway.toml", "--devices", missing)
+
+    assert_refused(ended, str(missing), "folder of register maps")

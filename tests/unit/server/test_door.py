@@ -5,13 +5,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from server.engine.events import Arrived, Commanded, RegistryChanged, Started, Tick
+from server.engine.events import Arrived, Commanded, Imported, RegistryChanged, Started, Tick
 from server.engine.registry import Point, Registry, Zone
 from server.history.historian import Historian, Reader
 from server.intake.door import Door
@@ -42,16 +43,17 @@ REGISTRY = Registry(
 
 
 class StepClock:
-    """A clock that a test moves."""
+    """A clock that a test moves, wall time and monotonic time apart."""
 
     def __init__(self) -> None:
         self.at = BEGIN
+        self.monotonic = 0
 
     def now(self) -> Instant:
         return self.at
 
     def monotonic_ms(self) -> int:
-        return self.at
+        return self.monotonic
 
     async def sleep_until(self, at: Instant) -> None:
         self.at = at
@@ -223,6 +225,96 @@ def test_an_instant_never_goes_back_at_the_door(tmp_path: Path):
     with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
         at = [row[0] for row in db.execute("SELECT at FROM event ORDER BY seq")]
     assert at == [BEGIN + 5_000, BEGIN + 5_000]
+
+
+def test_time_goes_on_at_half_speed_while_a_clock_that_was_set_back_catches_up(tmp_path: Path):
+    clock = StepClock()
+    door = open_door(tmp_path, clock)
+    seen = []
+    for second in range(11):
+        clock.monotonic = 1000 * second
+        clock.at = Instant(BEGIN + 1000 * second - (4000 if second > 1 else 0))
+        door.admit([lambda at: Tick(at=at)])
+        seen.append(door.now() - BEGIN)
+    door.close()
+
+    behind = [1500, 2000, 2500, 3000, 3500, 4000, 4500]
+    assert seen == [0, 1000, *behind, 5000, 6000]
+
+
+def test_closing_waits_for_an_admission_that_nobody_waits_for_any_more(tmp_path: Path):
+    clock = StepClock()
+    door = open_door(tmp_path, clock)
+    begin(door)
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def slow(at: Instant) -> Tick:
+        begun.set()
+        assert may_go_on.wait(10)
+        return Tick(at=at)
+
+    admitting = threading.Thread(target=door.admit, args=([arrived(data(0, 1.0, BEGIN)), slow],))
+    closing = threading.Thread(target=door.close)
+    admitting.start()
+    assert begun.wait(10)
+    closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
+    may_go_on.set()
+    admitting.join(10)
+    closing.join(10)
+
+    again = open_door(tmp_path, clock)
+    out = again.admit([arrived(data(0, 1.0, BEGIN))])
+    again.close()
+    assert [a.offset for a in out.acks] == [1]
+
+
+@pytest.mark.parametrize("offset", [2**63, 2**64 - 1])
+def test_what_no_database_can_hold_does_not_stop_the_intake(tmp_path: Path, offset: int):
+    clock = StepClock()
+    door = open_door(tmp_path, clock)
+    begin(door)
+
+    door.admit([arrived(data(offset, 1.0, BEGIN))])
+    out = door.admit([arrived(data(0, 1.0, BEGIN))])
+    door.close()
+
+    assert [a.offset for a in out.acks] == [1]
+
+
+@pytest.mark.parametrize("kept", ["nothing", "an older copy"])
+def test_a_historian_that_outlived_its_journal_takes_in_what_comes_then(tmp_path: Path, kept: str):
+    clock = StepClock()
+    door = open_door(tmp_path, clock)
+    begin(door)
+    door.admit([partial(_imported, n=2)])
+    door.close()
+    copy = (tmp_path / "journal.db").read_bytes()
+    door = open_door(tmp_path, clock)
+    run_a_day(door, clock, range(30))
+    door.close()
+    for name in ("journal.db", "engine.checkpoint"):
+        (tmp_path / name).unlink()
+    if kept == "an older copy":
+        (tmp_path / "journal.db").write_bytes(copy)
+
+    door = open_door(tmp_path, clock)
+    if kept == "nothing":
+        begin(door)
+        door.admit([partial(_imported, n=2)])
+    run_a_day(door, clock, range(40))
+    door.close()
+
+    with closing(Reader(tmp_path / "historian.db")) as reader:
+        assert reader.held("gw-01", EPOCH, below=100) == (40, 40)
+        past = reader.series("b/pressure", Instant(0), BEGIN, 1)
+    assert [bucket.count for bucket in past] == [2]
+
+
+def _imported(at: Instant, n: int) -> Imported:
+    rows = tuple(("b/pressure", k, 1.0, 192) for k in range(n))
+    return Imported(at=at, source="past", rows=rows)
 
 
 def test_a_command_with_the_same_key_is_done_once(tmp_path: Path):

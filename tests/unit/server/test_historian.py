@@ -7,7 +7,6 @@ import pytest
 from server.engine.effects import Accepted
 from server.engine.events import Imported
 from server.history.historian import Historian, Reader
-from telemetry.errors import StorageError
 from telemetry.instant import Instant
 from telemetry.point import PointId
 from telemetry.sample import Quality, Reason, Sample
@@ -15,7 +14,13 @@ from telemetry.sample import Quality, Reason, Sample
 POINT = PointId("a/pressure")
 
 
-def accepted(*values: float | None, first_offset: int = 0, start: int = 1_000) -> Accepted:
+def accepted(
+    *values: float | None,
+    first_offset: int = 0,
+    start: int = 1_000,
+    arrived_at: int = 0,
+    is_historical: bool = False,
+) -> Accepted:
     samples = tuple(
         Sample.bad(POINT, Instant(start + k * 1000), Reason.TIMEOUT)
         if v is None
@@ -23,8 +28,8 @@ def accepted(*values: float | None, first_offset: int = 0, start: int = 1_000) -
         for k, v in enumerate(values)
     )
     return Accepted(
-        at=Instant(start + 50_000), gateway="gw-01", epoch=2**63 + 5, first_offset=first_offset,
-        samples=samples, is_historical=False,
+        at=Instant(arrived_at or start + 50_000), gateway="gw-01", epoch=2**63 + 5,
+        first_offset=first_offset, samples=samples, is_historical=is_historical,
     )  # fmt: skip
 
 
@@ -59,6 +64,26 @@ def test_a_late_sample_does_not_become_the_newest(historian: Historian, reader: 
     assert reader.last_all()[POINT].value == 280.0
 
 
+def test_what_waited_in_a_gateway_is_no_live_value(historian: Historian, reader: Reader):
+    historian.write([accepted(280.0)], through=1)
+    historian.write([accepted(10.0, start=9_000, first_offset=1, is_historical=True)], through=2)
+
+    assert reader.last_all()[POINT].value == 280.0
+    assert reader.newest_arrival() == 51_000
+
+
+def test_a_gateway_whose_clock_was_set_back_is_live_again_in_15_s(
+    historian: Historian, reader: Reader
+):
+    hour = 3_600_000
+    historian.write([accepted(280.0, start=hour, arrived_at=hour)], through=1)
+    for n in range(1, 20):
+        later = hour + 1000 * n
+        back = accepted(1.0 * n, start=1000 * n, first_offset=n, arrived_at=later)
+        historian.write([back], through=n)
+        assert reader.last_all()[POINT].value == (280.0 if n < 15 else 1.0 * n)
+
+
 def test_two_true_samples_may_share_an_instant(historian: Historian, reader: Reader):
     historian.write([accepted(280.0)], through=1)
     historian.write([accepted(290.0, first_offset=1)], through=2)
@@ -68,10 +93,9 @@ def test_two_true_samples_may_share_an_instant(historian: Historian, reader: Rea
 
 def test_a_sample_cannot_be_stored_twice(historian: Historian, reader: Reader):
     historian.write([accepted(280.0)], through=1)
+    historian.write([accepted(280.0)], through=2)
 
-    with pytest.raises(StorageError, match="UNIQUE"):
-        historian.write([accepted(280.0)], through=2)
-    assert historian.through == 1
+    assert historian.through == 2
     assert reader.held("gw-01", 2**63 + 5, below=10) == (1, 1)
 
 

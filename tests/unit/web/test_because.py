@@ -37,6 +37,10 @@ TOLD = {
     "north-12/pressure gives only bad readings (timeout) for 60 s": (
         "文化路12号压力读数持续异常（超时）60 秒"
     ),
+    "the samples of gateway gw-01 come 90 s late: its clock or its link is slow; they are kept,"
+    " and not judged": "网关 gw-01 的数据晚到 90 秒：其时钟或链路偏慢；数据已保存，未参与判断",
+    "the samples of gateway gw-01 are dated 75 s ahead: its clock is fast; they are kept, and not"
+    " judged": "网关 gw-01 的数据时间超前 75 秒：其时钟偏快；数据已保存，未参与判断",
     "there is no open incident INC-000001": "没有未结事件 INC-000001",
     "INC-000001 cannot be closed while A-000001 is active": (
         "A-000001 仍在持续，INC-000001 不能结束"
