@@ -288,4 +288,6 @@ async def running(work: Any) -> AsyncIterator[asyncio.Task[Any]]:
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work)
         yield task
-        task.cancel()
+        while not task.done():  # wait_for of Python 3.11 may swallow a cancellation
+            task.cancel()
+            await asyncio.wait([task], timeout=0.5)
