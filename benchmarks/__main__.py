@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("straight_line",)
+NAMES = ("sim_history", "sim_load", "sim_pacing", "straight_line")
 
 for name in NAMES:
     print(f"benchmarks.{name}", flush=True)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from telemetry.point import NAME_PATTERN, POINT_PATTERN
 from telemetry.register_map import RegisterMap
@@ -15,6 +15,8 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 PointName = Annotated[str, Field(pattern=POINT_PATTERN)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 """0 lets the machine choose; the ready line says what it chose."""
+
+_AT_A_NODE = (Quantity.PRESSURE, Quantity.LEVEL, Quantity.TEMPERATURE)
 
 
 class _Section(BaseModel):
@@ -28,7 +30,8 @@ class SimSection(_Section):
     seed: Annotated[int, Field(ge=0)]
     network: Path
     timezone: str
-    calendar: str = "none"
+    calendar: Literal["none", "cn"] = "none"
+    utility: Literal["water", "heating", "gas"] = "water"
     step_s: Annotated[float, Field(ge=0.1, le=60)] = 1.0
 
 
@@ -42,18 +45,56 @@ class ControlSection(_Section):
 class HistorySection(_Section):
     """The recording that is written before serving; `days = 0` writes none."""
 
-    days: Annotated[int, Field(ge=0, le=400)] = 0
-    cadence_s: Annotated[int, Field(ge=60, le=3600)] = 300
+    days: Annotated[int, Field(ge=0, le=4000)] = 0
+    cadence_s: Annotated[int, Field(ge=1, le=3600)] = 300
     out: Path = Path("demo-data/history")
 
 
+class LedgerSection(_Section):
+    """What really was in every register while the simulator served; no `out` keeps no ledger."""
+
+    out: Path | None = None
+
+
+# The mains: what moves in them, and the weather above them.
+
+
+def _several(told: object) -> object:
+    """Let what is usually one be written without brackets."""
+    return told if isinstance(told, list | tuple) else (told,)
+
+
 class PlantSection(_Section):
-    """The tank, and the pump that fills it between two levels."""
+    """A tank, and the pump or pumps that fill it between two levels.
+
+    Pumps without one follow the controls and rules of the network file.
+    """
 
     tank: str
-    pump: str
+    pump: Annotated[tuple[str, ...], BeforeValidator(_several), Field(min_length=1)]
     pump_on_below_m: float
     pump_off_above_m: float
+
+
+class ClimateSection(_Section):
+    """The usual weather: the mean of a year, and how far seasons and hours stray from it."""
+
+    mean_c: Annotated[float, Field(ge=-30, le=40)] = 16.0
+    season_c: Annotated[float, Field(ge=0, le=40)] = 11.5
+    day_c: Annotated[float, Field(ge=0, le=20)] = 3.5
+
+
+class HeatingSection(_Section):
+    """How a heating plant works: the pump behind its boiler, and its heating curve.
+
+    The supply is `design_supply_c` at `design_outdoor_c` and falls to `mild_supply_c` at 18 °C.
+    """
+
+    pump: str
+    design_outdoor_c: Annotated[float, Field(ge=-45, le=10)] = -9.0
+    design_supply_c: Annotated[float, Field(ge=50, le=150)] = 95.0
+    design_return_c: Annotated[float, Field(ge=25, le=90)] = 55.0
+    mild_supply_c: Annotated[float, Field(ge=30, le=90)] = 45.0
 
 
 class BilingualName(_Section):
@@ -93,22 +134,50 @@ class PointSection(_Section):
 
 
 class DeviceSection(_Section):
-    """One Modbus instrument behind a converter."""
+    """One Modbus instrument on a line; a cabinet's input module shows states and has no points."""
 
     id: Name
     unit: Annotated[int, Field(ge=1, le=247)]
     map: str
     zone: Name
-    point: tuple[PointSection, ...] = Field(min_length=1)
+    point: tuple[PointSection, ...] = ()
 
 
-class ConverterSection(_Section):
-    """A serial-to-Ethernet converter: several devices behind one port."""
+# Lines: what carries the bytes. `[[converter]]` is a line of kind tcp.
 
+Baud = Literal[1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200]
+
+
+class TcpLineSection(_Section):
+    """A serial-to-Ethernet converter: several devices behind one port.
+
+    With `baud` answers take the time of the serial line behind it; without, they come at once.
+    """
+
+    kind: Literal["tcp"] = "tcp"
     name: Name
     host: str = "127.0.0.1"
     port: Port
+    baud: Baud | None = None
     device: tuple[DeviceSection, ...] = Field(min_length=1)
+
+
+class RtuLineSection(_Section):
+    """An RS-485 line behind something that looks like a serial port, found at `link`.
+
+    `bits_per_char` is 11 with parity or two stop bits, 10 without.
+    """
+
+    kind: Literal["rtu"]
+    name: Name
+    link: Path
+    baud: Baud = 9600
+    bits_per_char: Literal[10, 11] = 11
+    device: tuple[DeviceSection, ...] = Field(min_length=1)
+
+
+ConverterSection = TcpLineSection
+LineSection = Annotated[TcpLineSection | RtuLineSection, Field(discriminator="kind")]
 
 
 class SimConfig(_Section):
@@ -117,9 +186,26 @@ class SimConfig(_Section):
     sim: SimSection
     control: ControlSection = ControlSection()
     history: HistorySection = HistorySection()
-    plant: PlantSection
+    ledger: LedgerSection = LedgerSection()
+    plant: Annotated[tuple[PlantSection, ...], BeforeValidator(_several)] = ()
+    climate: ClimateSection = ClimateSection()
+    heating: HeatingSection | None = None
     zone: tuple[ZoneSection, ...] = Field(min_length=1)
-    converter: tuple[ConverterSection, ...] = Field(min_length=1)
+    converter: tuple[ConverterSection, ...] = ()
+    line: tuple[LineSection, ...] = ()
+
+    @property
+    def lines(self) -> tuple[tuple[str, TcpLineSection | RtuLineSection], ...]:
+        """Return every line with its key path, in the order of the file, converters first."""
+        return (
+            *((f"converter[{n}]", c) for n, c in enumerate(self.converter)),
+            *((f"line[{n}]", c) for n, c in enumerate(self.line)),
+        )
+
+    def without_history(self) -> "SimConfig":
+        """Return the configuration with no days of history."""
+        none = self.history.model_copy(update={"days": 0})
+        return self.model_copy(update={"history": none})
 
     def located_in(self, folder: Path) -> "SimConfig":
         """Return the configuration with `sim.network` looked for in `folder`, that of its file."""
@@ -140,11 +226,9 @@ def problems(config: SimConfig, maps: Mapping[str, RegisterMap]) -> list[str]:
             "control.host: expected 127.0.0.1, as commands have no sign-in,"
             f" was {config.control.host!r}"
         )
-    if config.plant.pump_on_below_m >= config.plant.pump_off_above_m:
-        found.append(
-            f"plant.pump_on_below_m: expected less than pump_off_above_m"
-            f" {config.plant.pump_off_above_m}, was {config.plant.pump_on_below_m}"
-        )
+    found += _mains_problems(config)
+    if not config.lines:
+        found.append("converter: expected at least one [[converter]] or [[line]], found none")
     found += _repetitions(config)
     zones = [z.id for z in config.zone]
     for where, device in _devices(config):
@@ -154,10 +238,26 @@ def problems(config: SimConfig, maps: Mapping[str, RegisterMap]) -> list[str]:
     return found + _inflow_problems(config)
 
 
+def _mains_problems(config: SimConfig) -> list[str]:
+    found = []
+    for n, plant in enumerate(config.plant):
+        key = f"plant[{n}]" if len(config.plant) > 1 else "plant"
+        if plant.pump_on_below_m >= plant.pump_off_above_m:
+            found.append(
+                f"{key}.pump_on_below_m: expected less than pump_off_above_m"
+                f" {plant.pump_off_above_m}, was {plant.pump_on_below_m}"
+            )
+    if config.sim.utility == "heating" and config.heating is None:
+        found.append('heating: required, as sim.utility is "heating"')
+    if config.sim.utility != "heating" and config.heating is not None:
+        found.append(f'heating: only for sim.utility = "heating", was "{config.sim.utility}"')
+    return found
+
+
 def _devices(config: SimConfig) -> Iterable[tuple[str, DeviceSection]]:
-    for n, converter in enumerate(config.converter):
-        for m, device in enumerate(converter.device):
-            yield f"converter[{n}].device[{m}]", device
+    for key, line in config.lines:
+        for m, device in enumerate(line.device):
+            yield f"{key}.device[{m}]", device
 
 
 def _points(config: SimConfig) -> Iterable[tuple[str, PointSection]]:
@@ -168,14 +268,14 @@ def _points(config: SimConfig) -> Iterable[tuple[str, PointSection]]:
 
 def _repetitions(config: SimConfig) -> list[str]:
     found = _repeated((f"zone[{n}].id", z.id) for n, z in enumerate(config.zone))
-    found += _repeated((f"converter[{n}].name", c.name) for n, c in enumerate(config.converter))
-    ports = [("control.port", config.control.port)]
-    ports += [(f"converter[{n}].port", c.port) for n, c in enumerate(config.converter)]
+    found += _repeated((f"{key}.name", line.name) for key, line in config.lines)
+    tcp = [(key, line) for key, line in config.lines if isinstance(line, TcpLineSection)]
+    ports = [("control.port", config.control.port), *((f"{k}.port", c.port) for k, c in tcp)]
     found += _repeated((key, port) for key, port in ports if port)
-    for n, converter in enumerate(config.converter):
-        found += _repeated(
-            (f"converter[{n}].device[{m}].unit", d.unit) for m, d in enumerate(converter.device)
-        )
+    links = [(key, c) for key, c in config.lines if isinstance(c, RtuLineSection)]
+    found += _repeated((f"{key}.link", str(line.link)) for key, line in links)
+    for key, line in config.lines:
+        found += _repeated((f"{key}.device[{m}].unit", d.unit) for m, d in enumerate(line.device))
     found += _repeated((f"{where}.id", d.id) for where, d in _devices(config))
     names = [(f"{where}.point", p.point) for where, p in _points(config)]
     names += [(f"{where}.flow_point", p.flow_point) for where, p in _points(config) if p.flow_point]
@@ -201,6 +301,8 @@ def _device_problems(
         known = ", ".join(sorted(maps))
         return [f"{where}.map: expected one of {known}, was {device.map!r}"]
     found = []
+    if not device.point and any(r.quantity is not Quantity.STATE for r in sheet.registers):
+        found.append(f"{where}.point: expected at least one, as map {device.map!r} measures")
     for k, point in enumerate(device.point):
         key = f"{where}.point[{k}]"
         register = sheet.register(point.register_name)
@@ -221,10 +323,10 @@ def _source_problems(key: str, point: PointSection, quantity: Quantity) -> list[
     found = []
     if (point.node is None) == (point.link is None):
         found.append(f"{key}: expected node or link, found {'none' if not point.node else 'both'}")
-    elif quantity in {Quantity.PRESSURE, Quantity.LEVEL} and point.node is None:
+    elif quantity in _AT_A_NODE and point.node is None:
         found.append(f"{key}.node: required, as the register shows a {quantity}")
-    elif quantity not in {Quantity.PRESSURE, Quantity.LEVEL, Quantity.FLOW, Quantity.VOLUME}:
-        found.append(f"{key}.register: expected pressure, level, flow or volume, was {quantity}")
+    elif quantity is Quantity.STATE:
+        found.append(f"{key}.register: expected one that shows the mains, was a {quantity}")
     if point.flow_point is not None and quantity is not Quantity.VOLUME:
         found.append(f"{key}.flow_point: only for a volume, was set for a {quantity}")
     return found

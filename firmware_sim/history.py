@@ -1,23 +1,37 @@
-"""Weeks before now, written as a recording: the same water and instruments, day by day."""
+"""Weeks or years of the field, written straight to a recording, as fast as the machine can."""
 
-import json
+import math
 import shutil
 import tempfile
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from firmware_sim.config import SimConfig
+from firmware_sim.core.events import Event
 from firmware_sim.core.instruments import Instrument
-from firmware_sim.core.plant import Plant
-from firmware_sim.hydraulics import Hydraulics
-from telemetry.errors import ConfigError
+from firmware_sim.core.truths import Label
+from firmware_sim.field import Field
+from firmware_sim.ledger import Column, Ledger
+from firmware_sim.recording import Place, description
+from telemetry.errors import ConfigError, RefusedCommand
 from telemetry.instant import DAY_MS, HOUR_MS, SECOND_MS, Instant, bin_start
-from telemetry.sample import Quality
-from telemetry.units import Quantity
+from telemetry.register_map import Form
+from telemetry.sample import Reason
 
-Row = tuple[str, float]
+_BACKWARDS = 0.5
+"""A counter that falls by more than half of its range has rolled over; by less, begun anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """What is to be written: where, until when, how often; `story` is the name of a scenario."""
+
+    folder: Path
+    until: Instant
+    cadence_ms: int
+    story: str = ""
+    with_marks: bool = False
 
 
 def ends_at(config: SimConfig, now: Instant) -> Instant:
@@ -42,156 +56,143 @@ def prepare(folder: Path) -> None:
         ) from e
 
 
+def columns_of(instruments: Sequence[Instrument], *, with_flows: bool) -> list[Column]:
+    """Return the columns of a ledger: a register each, and the flows derived from counters."""
+    found = []
+    for i in instruments:
+        found.append(Column(point=i.point, register=i.register))
+        if with_flows and i.flow_point is not None:
+            found.append(Column(point=i.flow_point, register=None))
+    return found
+
+
 def write(
     config: SimConfig,
-    plant: Plant,
-    water: Hydraulics,
+    field: Field,
+    span: Span,
     *,
-    until: Instant,
+    label_of: Callable[[Event], Label],
+    place_of: Place,
     is_stopped: Callable[[], bool],
+    progress: Callable[[float], None] | None = None,
 ) -> None:
-    """Move the plant to `until` and write what its instruments show on the way.
+    """Move the field to the end of the span and write what its registers say on the way.
 
     An earlier recording in the folder is replaced. Returns early when `is_stopped` says so.
+    Raises `ConfigError` when the folder cannot be written, or when an event cannot happen.
     """
-    folder = config.history.out
-    cadence = config.history.cadence_s * SECOND_MS
+    plant, cadence = field.plant, span.cadence_ms
+    ledger = Ledger(
+        span.folder,
+        columns_of(plant.instruments, with_flows=True),
+        label_of=label_of,
+        with_reasons=span.with_marks,
+        with_arrivals=span.with_marks,
+    )
+    field.witnesses.append(ledger)
+    scribe = _Scribe(field, hours=cadence / HOUR_MS, until=span.until)
+    first, told = plant.at, 0.0
+    text: str | None = None
     try:
-        shutil.rmtree(folder / "samples", ignore_errors=True)
-        (folder / "samples").mkdir()
-        (folder / "truth.jsonl").write_text("", encoding="utf-8")
-        shutil.copyfile(config.sim.network, folder / "network.inp")
-        first = plant.at
-        totals = _totals(plant)
-        day: list[tuple[Instant, list[Row]]] = []
-        while plant.at < until and not is_stopped():
-            plant.advance(Instant(plant.at + cadence), step_ms=cadence)
-            day.append((plant.at, _rows(plant, totals, hours=cadence / HOUR_MS)))
-            if plant.at + cadence > until or (plant.at + cadence) // DAY_MS > plant.at // DAY_MS:
-                _write_day(folder, day)
-                day = []
-        # Last, so that a folder with a recording.toml is a whole recording.
+        if config.sim.network.suffix == ".inp":
+            shutil.copyfile(config.sim.network, span.folder / "network.inp")
+        while plant.at < span.until and not is_stopped():
+            field.advance(Instant(plant.at + cadence), step_ms=cadence)
+            values, marks, delays = scribe.rows()
+            ledger.add(plant.at, values, marks=marks, delays=delays)
+            if leaks := plant.leaks():
+                ledger.flow(plant.at, leaks)
+            done = (plant.at - first) / (span.until - first)
+            if progress is not None and done >= told + 0.1:
+                told = math.floor(done * 10) / 10
+                progress(told)
         if not is_stopped():
-            text = _description(config, plant, water, first=Instant(first + cadence), last=until)
-            (folder / "recording.toml").write_text(text, encoding="utf-8")
+            text = description(
+                config,
+                plant.instruments,
+                first=Instant(first + cadence),
+                last=span.until,
+                cadence_ms=cadence,
+                place_of=place_of,
+                story=span.story,
+                with_flows=True,
+            )
+        ledger.close(text)
+    except RefusedCommand as e:
+        raise ConfigError(f"{span.story or 'history'}: {e}") from e
     except OSError as e:
-        raise ConfigError(f"history.out: cannot write into {folder}: {e}") from e
+        raise ConfigError(f"history.out: cannot write into {span.folder}: {e}") from e
+    finally:
+        field.witnesses.remove(ledger)
 
 
-def _totals(plant: Plant) -> list[float]:
-    return [
-        i.total(truth) if i.counts else 0.0
-        for i, truth in zip(plant.instruments, plant.truths(), strict=True)
-    ]
+class _Scribe:
+    """Turns what registers say into rows: flows out of counters, and what does not arrive."""
+
+    def __init__(self, field: Field, *, hours: float, until: Instant) -> None:
+        self._field = field
+        self._hours = hours
+        self._until = until
+        self._instruments = field.plant.instruments
+        self._totals: list[float | None] = list(field.readings())
+        self._ranges = [_range(i) for i in self._instruments]
+
+    def rows(self) -> tuple[list[float], Mapping[int, Reason], Mapping[int, Instant]]:
+        """Return the values of all columns, which of them are none, and which arrive later."""
+        field, at = self._field, self._field.plant.at
+        is_whole, is_faulty = field.reach.is_whole, field.faults.is_faulty
+        values: list[float] = []
+        marks: dict[int, Reason] = {}
+        delays: dict[int, Instant] = {}
+        for n, (i, shown) in enumerate(zip(self._instruments, field.readings(), strict=True)):
+            reason = Reason.NONE if is_whole else field.reach.reason(i.device, at)
+            if reason is Reason.NONE and is_faulty(i.point):
+                reason = self._doubt(n, shown)
+            here = len(values)
+            values.append(shown)
+            if reason is not Reason.NONE:
+                marks[here] = reason
+            if i.flow_point is not None:
+                flow, why = self._flow(n, shown, reason)
+                values.append(flow)
+                if why is not Reason.NONE:
+                    marks[here + 1] = why
+            if not is_whole:
+                arrived = field.reach.arrives_at(i.device, at, end=self._until)
+                if arrived != at:
+                    delays |= dict.fromkeys(range(here, len(values)), arrived)
+        return values, marks, delays
+
+    def _doubt(self, n: int, shown: float) -> Reason:
+        """Return why a gateway would not believe a faulty register."""
+        low, high = self._ranges[n]
+        if not math.isfinite(shown):
+            return Reason.NOT_A_NUMBER
+        return Reason.NONE if low <= shown <= high else Reason.OUT_OF_RANGE
+
+    def _flow(self, n: int, total: float, reason: Reason) -> tuple[float, Reason]:
+        """Return the mean flow since the last row, from the counter, or why there is none."""
+        if reason is not Reason.NONE:
+            self._totals[n] = None
+            return 0.0, reason
+        before, self._totals[n] = self._totals[n], total
+        if before is None:
+            return 0.0, Reason.FIRST_READING
+        passed = total - before
+        if passed < 0:
+            register = self._instruments[n].register
+            turns = register.rolls_over_at or 1 << 16 * register.form.words
+            whole = turns * self._instruments[n].step
+            if register.form in {Form.FLOAT32, Form.FLOAT64} or -passed < _BACKWARDS * whole:
+                return 0.0, Reason.COUNTER_RESET
+            passed += whole
+        return passed / self._hours, Reason.NONE
 
 
-def _rows(plant: Plant, totals: list[float], *, hours: float) -> list[Row]:
-    """Return what every point shows now, and keep the totals for the next flows."""
-    rows: list[Row] = []
-    for n, (i, truth) in enumerate(zip(plant.instruments, plant.truths(), strict=True)):
-        if not i.counts:
-            rows.append((i.point, i.reading(truth, plant.at)))
-            continue
-        total = i.total(truth)
-        rows.append((i.point, total))
-        if i.flow_point is not None:
-            rows.append((i.flow_point, max(0.0, total - totals[n]) / hours))
-        totals[n] = total
-    return rows
-
-
-def _write_day(folder: Path, day: list[tuple[Instant, list[Row]]]) -> None:
-    # Here and not above: pyarrow takes tens of megabytes that a simulator without history saves.
-    import pyarrow as pa  # noqa: PLC0415  see above
-    import pyarrow.parquet as pq  # noqa: PLC0415  see above
-
-    names = [name for name, _ in day[0][1]]
-    places = pa.array([n for _ in day for n in range(len(names))], type=pa.int32())
-    count = len(day) * len(names)
-    table = pa.table(
-        {
-            "at": pa.array(
-                [at for at, rows in day for _ in rows], type=pa.timestamp("ms", tz="UTC")
-            ),
-            "point": pa.DictionaryArray.from_arrays(places, pa.array(names, type=pa.string())),
-            "value": pa.array([value for _, rows in day for _, value in rows], type=pa.float64()),
-            "quality": pa.array([int(Quality.GOOD)] * count, type=pa.uint8()),
-        }
-    )
-    date = datetime.fromtimestamp(day[0][0] / 1000, UTC).date().isoformat()
-    pq.write_table(table, folder / "samples" / f"{date}.parquet", compression="zstd")
-    del table, places
-    pa.default_memory_pool().release_unused()
-
-
-def _description(
-    config: SimConfig, plant: Plant, water: Hydraulics, *, first: Instant, last: Instant
-) -> str:
-    """Return the recording.toml."""
-    head: dict[str, Any] = {
-        "version": 1,
-        "name": config.sim.name,
-        "source": f"Mainwatch simulator, EPANET, seed {config.sim.seed}",
-        "licence": "Apache-2.0",
-        "timezone": config.sim.timezone,
-        "calendar": config.sim.calendar,
-        "from": _Moment(first),
-        "to": _Moment(last),
-        "cadence_s": config.history.cadence_s,
-        "network": "network.inp",
-    }
-    tables = [("[recording]", head)]
-    for z in config.zone:
-        inflow = [{"point": i.point, "sign": i.sign} for i in z.inflow]
-        zone = {"id": z.id, "name": z.name.en, "kind": "dma", "inflow": inflow}
-        tables.append(("[[zone]]", zone))
-    for i in plant.instruments:
-        point = _point(i, water)
-        tables.append(("[[point]]", point))
-        if i.flow_point is not None:
-            flow = {"id": i.flow_point, "quantity": Quantity.FLOW, "unit": Quantity.FLOW.unit}
-            per_hour = HOUR_MS / (config.history.cadence_s * SECOND_MS)
-            step = round(point["resolution"] * per_hour, 6)
-            tables.append(("[[point]]", point | flow | {"resolution": step}))
-    return "\n".join(
-        f"{title}\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in body.items())
-        for title, body in tables
-    )
-
-
-def _point(instrument: Instrument, water: Hydraulics) -> dict[str, Any]:
-    i = instrument
-    x, y = water.place(node=i.site.node, link=i.site.link)
-    role = "inlet" if i.site.link else ("customer" if i.counts else i.register.quantity.value)
-    return {
-        "id": i.point,
-        "zone": i.zone,
-        "quantity": i.register.quantity,
-        "unit": i.register.quantity.unit,
-        "role": role,
-        "resolution": round(i.step, 9),
-        **({"node": i.site.node} if i.site.node else {"link": i.site.link}),
-        "x": round(x, 1),
-        "y": round(y, 1),
-    }
-
-
-class _Moment:
-    """An instant that TOML writes without quotes."""
-
-    def __init__(self, at: Instant) -> None:
-        self.text = datetime.fromtimestamp(at / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _toml(value: Any) -> str:
-    match value:
-        case _Moment():
-            return value.text
-        case dict():
-            return "{ " + ", ".join(f"{key} = {_toml(v)}" for key, v in value.items()) + " }"
-        case list():
-            return "[" + ", ".join(_toml(v) for v in value) + "]"
-        case str():
-            return json.dumps(str(value), ensure_ascii=False)
-        case _:
-            return str(value)
+def _range(instrument: Instrument) -> tuple[float, float]:
+    """Return what a register can say, in the house unit."""
+    r, unit = instrument.register, instrument.unit_size
+    low = -math.inf if r.minimum is None else r.minimum * unit
+    high = math.inf if r.maximum is None else r.maximum * unit
+    slack = 1e-9 * max(abs(low), abs(high), 1.0) if math.isfinite(low + high) else 0.0
+    return low - slack, high + slack

@@ -31,9 +31,25 @@ def _examine(path: Path, devices: Path) -> None:
 
         maps = load_register_maps(devices)
         refuse(path, sim.problems(load(path, sim.SimConfig).located_in(path.parent), maps))
+    elif "scenario" in body:
+        _examine_scenario(path, devices)
     elif "registers" in body:
         load_register_map(path)
     else:
         raise ConfigError(
-            f"{path}: expected one of the tables gateway, server, sim, or registers, found none"
+            f"{path}: expected one of the tables gateway, server, sim, scenario or registers,"
+            " found none"
         )
+
+
+def _examine_scenario(path: Path, devices: Path) -> None:
+    """Read a story with the town that it is written for."""
+    from firmware_sim.config import SimConfig
+    from firmware_sim.scenario_config import ScenarioConfig
+    from firmware_sim.world import mistakes_in
+    from mainwatch.load import configs_folder
+
+    story = load(path, ScenarioConfig)
+    town = configs_folder() / story.scenario.town / "sim.toml"
+    config = load(town, SimConfig).located_in(town.parent)
+    refuse(path, mistakes_in(story, config, load_register_maps(devices)))

@@ -112,20 +112,9 @@ def _add_demo(commands: Any) -> None:
 
 
 def _add_sim(commands: Any) -> None:
-    sim = _add_program(commands, "sim", "run the pretend field", _run_sim)
-    acts = sim.add_subparsers(title="acts on a running simulator", metavar="ACT")
-    for name, what in (
-        ("burst", "open a burst at a pipe"),
-        ("stop-burst", "close it again"),
-        ("status", "say what is open"),
-    ):
-        act = acts.add_parser(name, help=what, epilog=f"example: mainwatch sim {name} P-NORTH-017")
-        if name != "status":
-            act.add_argument("pipe", metavar="PIPE")
-        if name == "burst":
-            act.add_argument("--m3h", type=float, default=40.0, help="at today's pressure")
-        act.add_argument("--control", default="127.0.0.1:15019", metavar="HOST:PORT")
-        act.set_defaults(run=_act_on_sim, act=name)
+    from mainwatch.sim_command import add_acts
+
+    add_acts(_add_program(commands, "sim", "run the pretend field", _run_sim))
 
 
 def _run_gateway(options: argparse.Namespace) -> int:
@@ -144,18 +133,9 @@ def _run_gateway(options: argparse.Namespace) -> int:
 
 
 def _run_sim(options: argparse.Namespace) -> int:
-    from firmware_sim.app import run
-    from firmware_sim.config import SimConfig, problems
-    from mainwatch.load import load, load_register_maps, refuse
-    from mainwatch.wall_clock import WallClock
+    from mainwatch.sim_command import serve
 
-    path = _config(options, "sim.toml")
-    config = load(path, SimConfig, options.set).located_in(path.parent)
-    maps = load_register_maps(_devices(options))
-    refuse(path, problems(config, maps))
-    return _serve(
-        lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop), path
-    )
+    return serve(options, _config(options, "sim.toml"), _devices(options), _serve)
 
 
 def _run_server(options: argparse.Namespace) -> int:
@@ -206,24 +186,6 @@ def _run_demo(options: argparse.Namespace) -> int:
         days=options.days,
     )
     return _serve(lambda _ready, stop: run(wishes, stop=stop))
-
-
-def _act_on_sim(options: argparse.Namespace) -> int:
-    from firmware_sim.control import ask
-
-    host, _, port = options.control.rpartition(":")
-    if not port.isdigit():
-        raise ConfigError(f"--control: expected HOST:PORT, was {options.control!r}")
-    message: dict[str, Any]
-    match options.act:
-        case "burst":
-            message = {"burst": {"pipe": options.pipe, "m3h": options.m3h}}
-        case "stop-burst":
-            message = {"stop_burst": options.pipe}
-        case _:
-            message = {"status": {}}
-    print(json.dumps(asyncio.run(ask(host, int(port), message)), ensure_ascii=False))
-    return EXIT_OK
 
 
 def _run_check(options: argparse.Namespace) -> int:

@@ -1,12 +1,15 @@
 """A device model's data sheet as types: which register holds what, in which form and unit.
 
 The simulator encodes by it and the gateway decodes by it, with two codecs written apart on purpose;
-golden words hold both to the data sheet. Files are `configs/devices/<model>.toml`.
+golden words hold both to the data sheet. Files are `configs/devices/<model>.toml`. What a sheet
+says of the device itself (identity, settings, power cuts) is in telemetry/device_sheet.py; the
+gateway reads the registers only.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from telemetry.device_sheet import Behaviour, BitCopy, Identity, Setting, StatusBit
 from telemetry.units import Quantity, quantity_of
 
 REGISTERS_PER_READ_MAX = 125
@@ -90,6 +93,11 @@ class RegisterMap:
     description: str
     registers: tuple[Register, ...]
     registers_per_read_max: int = REGISTERS_PER_READ_MAX
+    identity: Identity | None = None
+    behaviour: Behaviour = field(default_factory=Behaviour)
+    settings: tuple[Setting, ...] = ()
+    status_bits: tuple[StatusBit, ...] = ()
+    bits: tuple[BitCopy, ...] = ()
 
     def register(self, name: str) -> Register | None:
         """Return the register of that name, or None."""
@@ -114,4 +122,25 @@ class RegisterMap:
                 quantity_of(r.unit)
             except ValueError as e:
                 found.append(f"register {r.name!r}: unit: {e}")
+        return found + self._device_problems(names)
+
+    def _device_problems(self, names: list[str]) -> list[str]:
+        """Return the mistakes in what is said of the device rather than of its registers."""
+        taken = {
+            a for r in self.registers if r.table is Table.HOLDING for a in (r.address, r.end - 1)
+        }
+        wanted = [(f"setting {s.name!r}", s.register) for s in self.settings if s.register]
+        wanted += [(f"status bit {b.bit}", b.register) for b in self.status_bits]
+        wanted += [(f"bit {b.address}", b.register) for b in self.bits]
+        known = ", ".join(names)
+        found = [
+            f"{key}: register: expected one of {known}, was {name!r}"
+            for key, name in wanted
+            if name not in names
+        ]
+        for s in self.settings:
+            if s.address in taken:
+                found.append(f"setting {s.name!r}: address {s.address} is a register's already")
+            found += s.problems()
+            taken |= {s.address, s.address + s.words - 1}
         return found

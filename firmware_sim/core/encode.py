@@ -7,7 +7,7 @@ same mistake in the other. Instruments saturate at their stops; counters start a
 import struct
 
 from telemetry.register_map import Form, Register, RegisterMap, Table, WordOrder
-from telemetry.units import from_house
+from telemetry.units import from_house, to_house
 
 Words = tuple[int, ...]
 
@@ -45,9 +45,32 @@ def counts(total_m3: float, register: Register) -> int:
     return whole % (register.rolls_over_at or 1 << 16 * register.form.words)
 
 
+def number(shown: Words, register: Register) -> float:
+    """Return the number, in the house unit, that a reader of these words takes them for."""
+    raw = raw_of(shown, register)
+    return to_house(raw * register.scale + register.offset, register.unit)
+
+
 def resting_words(sheet: RegisterMap) -> dict[tuple[Table, int], int]:
     """Return every address of a data sheet with the word it holds while nothing is shown."""
     return {(r.table, a): 0 for r in sheet.registers for a in range(r.address, r.end)}
+
+
+def raw_of(found: Words, register: Register) -> float:
+    """Return the raw number that words spell, before scale and offset."""
+    in_order = found if register.word_order is WordOrder.BIG else found[::-1]
+    octets = b"".join(word.to_bytes(2, "big") for word in in_order)
+    if register.form in _FLOATS:
+        number: float = struct.unpack(_FLOATS[register.form], octets)[0]
+        return number
+    return int.from_bytes(octets, "big", signed=register.form in _SIGNED)
+
+
+def raw_words(raw: float, register: Register) -> Words:
+    """Return the words that spell a raw number, stopped at the ends of the form."""
+    if register.form in _FLOATS:
+        return _ordered(struct.pack(_FLOATS[register.form], raw), register)
+    return _spelt(round(raw), register)
 
 
 def _spelt(raw: int, register: Register) -> Words:

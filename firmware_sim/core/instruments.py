@@ -23,6 +23,7 @@ class Instrument:
     """One register of one device, and the water it shows."""
 
     point: PointId
+    device: str
     zone: ZoneId
     register: Register
     site: Site
@@ -37,6 +38,11 @@ class Instrument:
     def counts(self) -> bool:
         """Say whether it adds up volume rather than showing the moment."""
         return self.register.quantity is Quantity.VOLUME
+
+    @property
+    def unit_size(self) -> float:
+        """Return the unit of its register in the house unit."""
+        return to_house(1.0, self.register.unit)
 
     @property
     def step(self) -> float:
@@ -72,6 +78,7 @@ _ERRORS: dict[Quantity, tuple[float, float, float, float]] = {
     Quantity.PRESSURE: (0.001, 0.6, 0.22, 0.0),
     Quantity.FLOW: (0.003, 0.0, 0.04, 0.003),
     Quantity.LEVEL: (0.001, 0.004, 0.0015, 0.0),
+    Quantity.TEMPERATURE: (0.0, 0.12, 0.02, 0.0),
     Quantity.VOLUME: (0.003, 0.0, 0.0, 0.0),
 }
 """Typical of the trade: 0.1 % class transmitters, 0.3 % electromagnetic meters (one deviation)."""
@@ -95,6 +102,7 @@ def instrument(
     birth = key_of(seed, f"birth {device}")
     return Instrument(
         point=point,
+        device=device,
         zone=zone,
         register=register,
         site=site,

@@ -2,10 +2,14 @@
 
 from typing import NewType
 
+import numpy as np
+import numpy.typing as npt
+
 Key = NewType("Key", int)
 """What tells one stream of chance from another; 64 bits."""
 
 _MASK = (1 << 64) - 1
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def key_of(seed: int, name: str) -> Key:
@@ -37,6 +41,28 @@ def smooth(key: Key, at: int, period: int) -> float:
     f = rest / period
     here = bell(key, n)
     return here + (bell(key, n + 1) - here) * f * f * (3.0 - 2.0 * f)
+
+
+def smooth_each(
+    keys: npt.NDArray[np.uint64], at: int, periods: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return `smooth` of many streams at once; `periods` is one for each column of `keys`."""
+    n = at // periods
+    f = (at - n * periods) / periods
+    here, there = (_bells(keys, k.astype(np.uint64)) for k in (n, n + 1))
+    found: npt.NDArray[np.float64] = here + (there - here) * f * f * (3.0 - 2.0 * f)
+    return found
+
+
+def _bells(keys: npt.NDArray[np.uint64], n: npt.NDArray[np.uint64]) -> npt.NDArray[np.float64]:
+    bits = keys + (n + np.uint64(1)) * _GOLDEN
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    bits ^= bits >> np.uint64(31)
+    parts = [(bits >> np.uint64(shift)) & np.uint64(0xFFFF) for shift in (0, 16, 32, 48)]
+    total = (parts[0] + parts[1] + parts[2] + parts[3]).astype(np.float64)
+    found: npt.NDArray[np.float64] = (total - 131070.0) * 2.6429e-05
+    return found
 
 
 def _mixed(n: int) -> int:

@@ -1,10 +1,15 @@
 """How much water the town asks for at an instant: a function of seed and instant, without state."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from firmware_sim.core.noise import Key, key_of, smooth
+import numpy as np
+
+from firmware_sim.core.days import CALENDARS, Calendar
+from firmware_sim.core.events import Event, Kind
+from firmware_sim.core.noise import key_of, smooth_each
+from firmware_sim.core.weather import Climate, Thirst, Weather
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Instant
 
 
@@ -17,11 +22,29 @@ class Habit(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """A habit of a network file's own: multipliers, one a step, again and again.
+
+    A week begins on a Monday, a day at midnight, of local time.
+    """
+
+    values: tuple[float, ...]
+    step_ms: int
+
+    def at(self, local_ms: int) -> float:
+        """Return the multiplier at a local time, on a curve without kinks; never below zero."""
+        since_monday = local_ms - _FIRST_MONDAY * DAY_MS
+        if len(self.values) == 1:
+            return self.values[0]
+        return max(0.0, _curve(self.values, since_monday, self.step_ms))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Users:
     """Nodes that share a habit and their chances: a neighbourhood, or one customer."""
 
     name: str
-    habit: Habit
+    habit: Habit | Course
     alone: bool
 
 
@@ -67,76 +90,151 @@ _CROWD = ((12 * HOUR_MS, 0.022), (35 * MINUTE_MS, 0.014), (4 * MINUTE_MS, 0.009)
 _ALONE = ((12 * HOUR_MS, 0.06), (35 * MINUTE_MS, 0.11), (4 * MINUTE_MS, 0.09), (20_000, 0.05))
 """The same for one customer, where nobody evens it out."""
 
+_PERIODS = np.array([period for period, _ in _CROWD], dtype=np.int64)
+"""The same for a crowd and for one customer."""
+
 _CHANGE_OVER_H = 1.5
 """The weekend's habit comes and goes within so many hours around midnight, not at a stroke."""
 
-_EPOCH_WEEKDAY = 3
-"""1970-01-01 was a Thursday; Monday is 0."""
+_FIRST_MONDAY = 4
+"""1970-01-05, in days since 1970-01-01."""
+
+_FESTIVAL = {Habit.RESIDENTIAL: 0.93, Habit.COMMERCIAL: 0.78, Habit.INDUSTRY: 0.62}
+"""What is left of a habit's day of rest during the year's great festival."""
+
+_SETTLES_MS = 90 * MINUTE_MS
+"""A holiday or a heat wave that is made to happen comes and goes within so long."""
 
 
 class Town:
     """The demand of every group of users at any instant."""
 
     def __init__(
-        self, users: tuple[Users, ...], *, seed: int, offset_ms: Callable[[Instant], int]
+        self,
+        users: tuple[Users, ...],
+        *,
+        seed: int,
+        offset_ms: Callable[[Instant], int],
+        calendar: Calendar = CALENDARS["none"],
+        climate: Climate | None = None,
+        thirst: Thirst | None = None,
     ) -> None:
         self.users = users
         self._offset_ms = offset_ms
-        self._streams = tuple(_streams(u, seed=seed) for u in users)
+        self._calendar = calendar
+        self._weather = Weather(climate or Climate(), seed=seed)
+        self._thirst = thirst or Thirst(per_degree_above=0.0)
+        self._happening: dict[str, Event] = {}
+        self._habits = list(dict.fromkeys(u.habit for u in users))
+        self._habit_of = np.array([self._habits.index(u.habit) for u in users], dtype=np.intp)
+        moods = [_ALONE if u.alone else _CROWD for u in users]
+        streams = [
+            [key_of(seed, f"{u.name} {period // SECOND_MS}") for period, _ in mood]
+            for u, mood in zip(users, moods, strict=True)
+        ]
+        shape = (len(users), len(_CROWD))
+        self._keys = np.array(streams, dtype=np.uint64).reshape(shape)
+        self._sizes = np.array([[s for _, s in mood] for mood in moods]).reshape(shape)
 
     def multipliers(self, at: Instant) -> list[float]:
         """Return, in the order of `users`, how many times its average each group takes at `at`."""
-        local = at + self._offset_ms(at)
-        habits = {habit: habit_at(habit, local_ms=local) for habit in Habit}
-        found = []
-        for users, streams in zip(self.users, self._streams, strict=True):
-            mood = 1.0
-            for key, period, size in streams:
-                mood += size * smooth(key, at, period)
-            found.append(habits[users.habit] * max(0.05, mood))
-        return found
+        local = self.local_ms(at)
+        factor = self._thirst.factor(self.outdoor_c(at))
+        holiday = 0.0
+        for event in self._happening.values():
+            share = _share(event, at)
+            factor *= 1.0 + share * (event.numbers.get("factor", 1.0) - 1.0)
+            if event.kind is Kind.HOLIDAY:
+                holiday = max(holiday, share)
+        usual = [
+            habit.at(local)
+            if isinstance(habit, Course)
+            else habit_at(habit, local_ms=local, calendar=self._calendar, holiday=holiday)
+            for habit in self._habits
+        ]
+        moods = 1.0 + (self._sizes * smooth_each(self._keys, at, _PERIODS)).sum(axis=1)
+        found = np.array(usual)[self._habit_of] * np.maximum(0.05, moods) * factor
+        return [float(f) for f in found]
+
+    def local_ms(self, at: Instant) -> int:
+        """Return what the town's clocks show, as ms since the epoch there."""
+        return at + self._offset_ms(at)
+
+    def outdoor_c(self, at: Instant) -> float:
+        """Return the temperature of the air."""
+        return self._weather.outdoor_c(at, local_ms=self.local_ms(at))
+
+    def ground_c(self, at: Instant) -> float:
+        """Return the temperature of the ground."""
+        return self._weather.ground_c(local_ms=self.local_ms(at))
+
+    def begin(self, event: Event) -> None:
+        """Let a holiday or a spell of weather begin."""
+        self._happening = {
+            name: old for name, old in self._happening.items() if not _is_past(old, event.begin)
+        }
+        self._happening[event.id] = event
+
+    def finish(self, event: Event, at: Instant) -> None:
+        """Let it fade from `at` on."""
+        begun = self._happening.get(event.id)
+        if begun is not None:
+            self._happening[event.id] = replace(begun, end=at)
 
 
-def habit_at(habit: Habit, *, local_ms: int) -> float:
+def habit_at(
+    habit: Habit,
+    *,
+    local_ms: int,
+    calendar: Calendar = CALENDARS["none"],
+    holiday: float = 0.0,
+) -> float:
     """Return the usual multiplier of a habit at a local time, in ms since the epoch there.
+
+    `holiday` makes it that share of a day of rest, whatever the calendar says.
 
     >>> habit_at(Habit.RESIDENTIAL, local_ms=3 * HOUR_MS)  # a Thursday, 03:00
     0.33
     """
-    share = _weekend_share(local_ms)
-    return (1.0 - share) * _course(_WORKDAY[habit], local_ms) + share * _course(
-        _WEEKEND[habit], local_ms
-    )
+    before, after, f = _around_midnight(local_ms)
+    rest = max(holiday, _between(calendar.is_rest(before), calendar.is_rest(after), f))
+    festival = _between(calendar.is_festival(before), calendar.is_festival(after), f)
+    work = _curve(_WORKDAY[habit], local_ms, HOUR_MS)
+    leisure = _curve(_WEEKEND[habit], local_ms, HOUR_MS)
+    found = (1.0 - rest) * work + rest * leisure
+    return found * (1.0 + festival * (_FESTIVAL[habit] - 1.0)) if festival else found
 
 
-def _streams(users: Users, *, seed: int) -> tuple[tuple[Key, int, float], ...]:
-    moods = _ALONE if users.alone else _CROWD
-    return tuple(
-        (key_of(seed, f"{users.name} {period // SECOND_MS}"), period, size)
-        for period, size in moods
-    )
-
-
-def _course(hours: tuple[float, ...], local_ms: int) -> float:
-    """Return the value between the hours on a curve without kinks (Catmull and Rom 1974)."""
-    n, rest = divmod(local_ms % DAY_MS, HOUR_MS)
-    f = rest / HOUR_MS
-    a, b, c, d = (hours[(n + k) % 24] for k in (-1, 0, 1, 2))
+def _curve(values: tuple[float, ...], ms: int, step_ms: int) -> float:
+    """Return the value between the steps on a curve without kinks (Catmull and Rom 1974)."""
+    n, rest = divmod(ms, step_ms)
+    f = rest / step_ms
+    a, b, c, d = (values[(n + k) % len(values)] for k in (-1, 0, 1, 2))
     return b + 0.5 * f * (c - a + f * (2 * a - 5 * b + 4 * c - d + f * (3 * (b - c) + d - a)))
 
 
-def _weekend_share(local_ms: int) -> float:
+def _around_midnight(local_ms: int) -> tuple[int, int, float]:
+    """Return the day before, the day after and how far the one has become the other."""
     day, rest = divmod(local_ms, DAY_MS)
     hour = rest / HOUR_MS
     if hour < _CHANGE_OVER_H:
-        before, after, f = day - 1, day, (hour + _CHANGE_OVER_H) / (2 * _CHANGE_OVER_H)
-    elif hour >= 24 - _CHANGE_OVER_H:
-        before, after, f = day, day + 1, (hour - 24 + _CHANGE_OVER_H) / (2 * _CHANGE_OVER_H)
-    else:
-        before, after, f = day, day, 0.0
-    was, becomes = _is_weekend(before), _is_weekend(after)
+        return day - 1, day, (hour + _CHANGE_OVER_H) / (2 * _CHANGE_OVER_H)
+    if hour >= 24 - _CHANGE_OVER_H:
+        return day, day + 1, (hour - 24 + _CHANGE_OVER_H) / (2 * _CHANGE_OVER_H)
+    return day, day, 0.0
+
+
+def _between(was: float, becomes: float, f: float) -> float:
     return was + (becomes - was) * f * f * (3 - 2 * f)
 
 
-def _is_weekend(day: int) -> float:
-    return float((day + _EPOCH_WEEKDAY) % 7 >= 5)
+def _share(event: Event, at: Instant) -> float:
+    """Return how far an event has come, less how far it has gone."""
+    come = _between(0.0, 1.0, min(1.0, max(0.0, (at - event.begin) / _SETTLES_MS)))
+    if event.end is None:
+        return come
+    return come * _between(1.0, 0.0, min(1.0, max(0.0, (at - event.end) / _SETTLES_MS)))
+
+
+def _is_past(event: Event, at: Instant) -> bool:
+    return event.end is not None and at > event.end + _SETTLES_MS

@@ -22,13 +22,29 @@ GOLDEN = [
     ("pressure-transmitter-ma", "pressure", 0.0, (0x0000,)),  # 4 mA
     ("pressure-transmitter-ma", "pressure", 1000.0, (0x0FFF,)),  # 20 mA
     ("pressure-transmitter-ma", "pressure", 250.06, (0x0400,)),
+    ("electromagnetic-meter", "status", 129.0, (0x0081,)),
     ("electromagnetic-meter", "flow", 128.5, (0x8000, 0x4300)),  # low word first
     ("electromagnetic-meter", "flow", -12.25, (0x0000, 0xC144)),
     ("electromagnetic-meter", "total", 1_234_567.8, (0x614E, 0x00BC)),
     ("electromagnetic-meter", "total", 100_000_000.3, (0x0003, 0x0000)),  # after 99,999,999.9
+    ("pulse-counter", "status", 4.0, (0x0004,)),
+    ("pulse-counter", "clock", 1_784_678_400.0, (0x6A60, 0x0800)),  # 2026-07-22 00:00 UTC
     ("pulse-counter", "pulses", 49_153.37, (0x004B, 0x0089)),
     ("pulse-counter", "pulses", 42_949_672.95, (0xFFFF, 0xFFFF)),
     ("pulse-counter", "pulses", 42_949_673.0, (0x0000, 0x0004)),  # after 2**32 pulses
+    ("heat-meter", "flow", 128.5, (0x4300, 0x8000)),
+    ("heat-meter", "total", 1_234_567.8, (0x00BC, 0x614E)),
+    ("heat-meter", "supply-temperature", 85.25, (0x214D,)),
+    ("heat-meter", "return-temperature", -3.0, (0x0000,)),  # stops at 0
+    ("volume-corrector", "flow", 4000.5, (0x457A, 0x0800)),
+    ("volume-corrector", "corrected-total", 1_000_000_001.0, (0x0000, 0x0001)),
+    ("volume-corrector", "uncorrected-total", 123_456.0, (0x0001, 0xE240)),
+    ("volume-corrector", "pressure", 300.0, (0x4396, 0x0000)),
+    ("volume-corrector", "temperature", -5.5, (0xFFC9,)),
+    ("cabinet-io", "mains_present", 1.0, (0x0001,)),
+    ("cabinet-io", "pit_flooded", 0.0, (0x0000,)),
+    ("cabinet-io", "door_open", 1.0, (0x0001,)),
+    ("cabinet-io", "battery_voltage", 12.85, (0x0505,)),  # hundredths of a volt
     ("level-transmitter", "level", 3.217, (0x0C91,)),
     ("level-transmitter", "level", -0.1, (0x0000,)),
     ("level-transmitter", "level", 12.0, (0x2710,)),  # stops at 10 m

@@ -41,7 +41,7 @@ def make_config(body: dict[str, Any], tmp_path: Path) -> Callable[..., SimConfig
             converter["port"] = 0
         body["history"] |= {"days": 0, "out": str(tmp_path / "history")}
         for name, values in sections.items():
-            body[name] |= values
+            body[name] = body.get(name, {}) | values
         return SimConfig.model_validate(body).located_in(NETWORK.parent)
 
     return make
@@ -49,6 +49,6 @@ def make_config(body: dict[str, Any], tmp_path: Path) -> Callable[..., SimConfig
 
 @pytest.fixture
 def water() -> Iterator[Hydraulics]:
-    found = Hydraulics(NETWORK, tank="T-HILL", pump="PU-1", customers=("J-NORTH-028",))
+    found = Hydraulics(NETWORK, pumps=("PU-1",), customers=("J-NORTH-028",))
     yield found
     found.close()

@@ -71,9 +71,9 @@ def test_gateway_server_and_simulator_agree(body: Body) -> None:
         (
             lambda b: b["converter"][1]["device"][0].update(map="manometer"),
             (
-                "converter[1].device[0].map: expected one of electromagnetic-meter,"
-                " level-transmitter, pressure-transmitter, pressure-transmitter-ma, pulse-counter,"
-                " was 'manometer'"
+                "converter[1].device[0].map: expected one of cabinet-io, electromagnetic-meter,"
+                " heat-meter, level-transmitter, pressure-transmitter, pressure-transmitter-ma,"
+                " pulse-counter, volume-corrector, was 'manometer'"
             ),
         ),
         (

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from firmware_sim import app, history
+from firmware_sim import assembly, history
 from firmware_sim.config import SimConfig
-from firmware_sim.core.plant import Plant
+from firmware_sim.world import World
 from telemetry.errors import ConfigError
 from telemetry.instant import DAY_MS, MINUTE_MS, Instant
 from telemetry.register_map import RegisterMap
@@ -25,34 +25,25 @@ Series = dict[str, list[tuple[int, float]]]
 
 def _write(config: SimConfig, maps: Maps, *, after_m: int = 0) -> list[tuple[int, list[float]]]:
     """Write the history that ends at NOW; return what live shows in the minutes after it."""
-    water = app._water(config)
+    water = assembly.water_of(config)
     try:
-        plant = app._plant(
-            config,
-            water,
-            app._instruments(config, maps, water),
-            at=history.begins_at(config, NOW),
-        )
+        world = World.of(config, maps, water, at=history.begins_at(config, NOW))
         history.prepare(config.history.out)
-        history.write(
-            config,
-            plant,
-            water,
+        span = history.Span(
+            folder=config.history.out,
             until=history.ends_at(config, NOW),
-            is_stopped=lambda: False,
+            cadence_ms=config.history.cadence_s * 1000,
         )
-        return [_step(plant) for _ in range(after_m)]
+        world.write(span, is_stopped=lambda: False)
+        return [_step(world) for _ in range(after_m)]
     finally:
         water.close()
 
 
-def _step(plant: Plant) -> tuple[int, list[float]]:
-    plant.advance(Instant(plant.at + MINUTE_MS), step_ms=1000)
-    shown = [
-        i.total(truth) if i.counts else i.reading(truth, plant.at)
-        for i, truth in zip(plant.instruments, plant.truths(), strict=True)
-    ]
-    return plant.at, shown
+def _step(world: World) -> tuple[int, list[float]]:
+    field = world.field
+    field.advance(Instant(field.plant.at + MINUTE_MS), step_ms=1000)
+    return field.plant.at, field.readings()
 
 
 def _series(folder: Path) -> Series:

@@ -13,7 +13,6 @@ from pymodbus.client import AsyncModbusTcpClient
 from firmware_sim.app import run
 from firmware_sim.config import SimConfig
 from firmware_sim.control import LINE_MAX, ask
-from firmware_sim.modbus_server import Converter, Device
 from mainwatch.wall_clock import WallClock
 from telemetry.errors import ConfigError, RefusedCommand, Unavailable
 from telemetry.register_map import Register, RegisterMap, Table, WordOrder
@@ -21,7 +20,6 @@ from telemetry.register_map import Register, RegisterMap, Table, WordOrder
 Maps = dict[str, RegisterMap]
 MakeConfig = Callable[..., SimConfig]
 SPELLINGS = {"uint16": ">H", "int16": ">h", "uint32": ">I", "float32": ">f"}
-ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, GATEWAY_NO_RESPONSE = 1, 2, 11
 
 
 @asynccontextmanager
@@ -129,51 +127,6 @@ def test_history_comes_first_and_is_named(make_config: MakeConfig, maps: Maps) -
         async with running(config, maps) as served:
             assert served["history"] == str(config.history.out)
             assert (config.history.out / "recording.toml").is_file()
-
-    asyncio.run(scenario())
-
-
-def test_words_arrive_as_they_were_put(maps: Maps) -> None:
-    async def scenario() -> None:
-        devices = [
-            Device(unit=1, sheet=maps["electromagnetic-meter"]),
-            Device(unit=7, sheet=maps["pulse-counter"]),
-        ]
-        converter = Converter(name="c", host="127.0.0.1", port=0, devices=devices)
-        await converter.start(key="converter[0].port")
-        try:
-            await converter.show(1, table=Table.HOLDING, address=10, words=(0x8000, 0x4300))
-            await converter.show(7, table=Table.INPUT, address=0, words=(0, 0))
-            await converter.show(7, table=Table.INPUT, address=0, words=(0x4B, 0x89))
-            async with connected(converter.port) as client:
-                flow = await client.read_holding_registers(10, count=4, device_id=1)
-                pulses = await client.read_input_registers(0, count=2, device_id=7)
-                assert flow.registers == [0x8000, 0x4300, 0, 0]
-                assert pulses.registers == [0x4B, 0x89]
-        finally:
-            await converter.stop()
-
-    asyncio.run(scenario())
-
-
-def test_what_is_not_there_is_answered_with_an_exception(maps: Maps) -> None:
-    async def scenario() -> None:
-        devices = [Device(unit=1, sheet=maps["pressure-transmitter"])]
-        converter = Converter(name="c", host="127.0.0.1", port=0, devices=devices)
-        await converter.start(key="converter[0].port")
-        try:
-            async with connected(converter.port) as client:
-                for address, count in ((3, 1), (0, 4), (2, 2), (500, 1), (65535, 1)):
-                    reply = await client.read_holding_registers(address, count=count, device_id=1)
-                    assert reply.exception_code == ILLEGAL_ADDRESS, (address, count)
-                reply = await client.read_input_registers(0, count=2, device_id=1)
-                assert reply.exception_code == ILLEGAL_ADDRESS
-                reply = await client.read_holding_registers(0, count=2, device_id=9)
-                assert reply.exception_code == GATEWAY_NO_RESPONSE
-                reply = await client.write_register(0, 7, device_id=1)
-                assert reply.exception_code == ILLEGAL_FUNCTION
-        finally:
-            await converter.stop()
 
     asyncio.run(scenario())
 

@@ -1,0 +1,94 @@
+"""A control room that hears a recording as its gateway would have sent it, and what it says."""
+
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from server.config import ServerConfig
+from server.engine.effects import AlarmRaised
+from server.engine.engine import Engine
+from server.engine.events import Imported, Linked, RegistryChanged, Started, Tick
+from server.history.recording import days
+from tests.unit.engine.wire import Wire, reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """An alarm: what, where and when."""
+
+    at: int
+    kind: str
+    zone: str
+
+
+def registry(server_toml: Path, *, period_ms: int):
+    """Return the registry of a server's file, its points read at the recording's cadence."""
+    config = ServerConfig.model_validate(tomllib.loads(server_toml.read_text(encoding="utf-8")))
+    found = config.registry()
+    points = {k: replace(p, period_ms=max(p.period_ms, period_ms)) for k, p in found.points.items()}
+    return replace(found, points=points)
+
+
+def rows_of(folder: Path):
+    """Yield (arrived_at, at, [(point, value, reason)]) in the order of arrival."""
+    late = []
+    for path in sorted((folder / "samples").glob("*.parquet")):
+        table = pq.read_table(path).to_pydict()
+        columns = [table[k] for k in ("at", "point", "value")]
+        reasons = table.get("reason") or [""] * len(columns[0])
+        arrived = table.get("arrived_at") or columns[0]
+        scans = {}
+        for at, point, value, reason, came in zip(*columns, reasons, arrived, strict=True):
+            key = (came, at)
+            scans.setdefault(key, []).append((point, value, reason))
+        late += [(_ms(came), _ms(at), scan) for (came, at), scan in scans.items()]
+    return sorted(late, key=lambda row: row[:2])
+
+
+def _ms(stamp) -> int:
+    return round(stamp.timestamp() * 1000)
+
+
+def listen(folder: Path, server_toml: Path, *, past: Path | None, cadence_s: int) -> list[Said]:
+    """Return every alarm of a control room that was taught by `past` and then heard `folder`."""
+    rows = rows_of(folder)
+    start = rows[0][0] - 1000  # no longer, as points unheard for a minute are silent
+    known = registry(server_toml, period_ms=1000 * cadence_s)
+    engine, said = Engine("mainwatch"), []
+
+    def apply(event):
+        raised = [e for e in engine.apply(event) if isinstance(e, AlarmRaised)]
+        said.extend(Said(at=e.at, kind=e.kind.value, zone=e.zone) for e in raised)
+
+    apply(RegistryChanged(at=start, registry=known))
+    for day in days(past) if past is not None else ():
+        apply(Imported(at=start, source="past", rows=day))
+    wire = Wire()
+    points = [point for point, _, _ in rows[0][2] if point in known.points]
+    names = {f"m{n}": point for n, point in enumerate(points)}
+    name_of = {point: name for name, point in names.items()}
+    apply(Started(at=start, version="0", settings={"host_id": "mainwatch"}))
+    apply(Linked(at=start, up=True))
+    apply(wire.nbirth(start))
+    apply(wire.dbirth(start, "field", names))
+    # No clock of a real control room stands still between two scans.
+    ticks, now = 1000 * max(1, cadence_s // 10), start
+    for came, at, scan in rows:
+        while now + ticks <= came:
+            now += ticks
+            apply(Tick(at=now))
+        metrics = [_metric(name_of[p], at, v, r, came) for p, v, r in scan if p in name_of]
+        apply(wire.ddata(came, "field", metrics))
+    for _ in range(5):
+        now += ticks
+        apply(Tick(at=now))
+    return said
+
+
+def _metric(name, at, value, reason, came):
+    is_late = came > at
+    if value is None:
+        return reading(name, at, None, historical=is_late, quality=0, reason=reason or "timeout")
+    return reading(name, at, value, historical=is_late)

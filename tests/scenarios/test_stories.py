@@ -1,0 +1,107 @@
+"""Every story of the library, written down without wires: does it happen, and what is said of it?
+
+Each is written twice, with its events and without; what happened is the difference.
+"""
+
+from datetime import datetime
+from functools import cache
+
+import numpy as np
+import pytest
+
+from firmware_sim.core.events import Kind, Truth
+from tests.scenarios.control_room import listen
+from tests.scenarios.signs import sign_of
+from tests.scenarios.stories import CONFIGS, STORIES, Series, head, lines, story, town, write
+
+PAST_DAYS = 3
+NAMES = [path.stem for path in STORIES]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Return a function that writes a story down once: with events, without, and its past."""
+    base = tmp_path_factory.mktemp("stories")
+
+    @cache
+    def written(name):
+        told = story(name)
+        with_events = write(base / name, told)
+        quiet = told.model_copy(update={"event": (), "expect": type(told.expect)()})
+        without = write(base / f"{name}-quiet", quiet)
+        begin = instant(head(with_events)["recording"]["from"])
+        past = write(
+            base / f"{name}-past",
+            None,
+            town_name=told.scenario.town,
+            days=PAST_DAYS,
+            ending=begin,
+        )
+        return with_events, without, past
+
+    return written
+
+
+def instant(stamp) -> int:
+    if isinstance(stamp, str):
+        stamp = datetime.fromisoformat(stamp)
+    return round(stamp.timestamp() * 1000)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_story_happens_and_is_judged_as_it_says(name, folders):
+    told = story(name)
+    with_events, without, past = folders(name)
+    truth = {row["id"]: row for row in lines(with_events)}
+
+    told_kinds = {e.id: Kind(e.kind) for e in told.event}
+    assert set(truth) == {i for i, k in told_kinds.items() if k.truth is not Truth.NONE} | {
+        e.id for e in told.event if e.planned
+    }
+    assert {row["id"] for row in lines(with_events, "operations.jsonl")} == {
+        e.id for e in told.event if e.planned
+    }
+    ours, quiet = Series(with_events), Series(without)
+    assert np.array_equal(ours.at, quiet.at)
+    context = {"config": town(told.scenario.town), "folder": with_events}
+    for event in told.event:
+        begin, end = span(event, truth, ours)
+        zone = truth.get(event.id, {}).get("zone")
+        sign = sign_of(Kind(event.kind))
+        sign(event, ours, quiet, begin=begin, end=end, zone=zone, **context)
+
+    server = CONFIGS / told.scenario.town / "server.toml"
+    said = listen(with_events, server, past=past, cadence_s=told.scenario.cadence_s)
+    kinds = {s.kind for s in said}
+    assert kinds.isdisjoint(told.expect.must_not_say), said
+    for say in told.expect.must_say:
+        if say.later:
+            continue
+        begin = instant(truth[say.after or told.event[0].id]["from"])
+        heard = [s for s in said if s.kind == say.kind and say.zone in {None, s.zone}]
+        assert any(0 <= s.at - begin <= 1000 * say.within_s for s in heard), (say, said)
+
+
+def span(event, truth, series):
+    """Return from when until when an event was on, as truth.jsonl tells, or the whole."""
+    row = truth.get(event.id)
+    if row is None:
+        return int(series.at[0]), int(series.at[-1])
+    return instant(row["from"]), instant(row["to"]) if row["to"] else int(series.at[-1])
+
+
+def test_there_are_stories_of_every_layer_and_every_kind():
+    told = [Kind(e.kind) for name in NAMES for e in story(name).event]
+
+    assert len(NAMES) >= 25
+    assert set(Kind) - set(told) == {Kind.PIT_FLOODED, Kind.DOOR_OPEN}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_story_is_named_after_its_file_and_says_what_must_be_said(name):
+    told = story(name)
+
+    assert told.scenario.name == name
+    assert told.scenario.title.zh
+    assert told.scenario.title.en
+    assert told.expect.must_say or told.expect.must_not_say
