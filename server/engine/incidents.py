@@ -109,10 +109,29 @@ class Incidents:
         held = self._open.get(self._by_alarm.get(alarm.alarm, ""))
         if held is not None:
             return self._join(held, alarm)
-        for incident in reversed(self._open.values()):
-            if incident.takes(alarm):
-                return self._join(incident, alarm)
-        return self._open_with(alarm)
+        takers = [i for i in reversed(self._open.values()) if i.takes(alarm)]
+        if not takers:
+            return self._open_with(alarm)
+        # What is called a failure of supply already comes first: it may have begun in another zone.
+        taker = next((i for i in takers if i.kind is alarm.kind), takers[0])
+        if taker.kind is not AlarmKind.SUPPLY:
+            return self._join(taker, alarm)
+        for other in takers:
+            if other is not taker and not other.is_sent:
+                self._absorb(taker, other)
+        joined = [i for i in takers if i.id not in self._open]
+        because = (f"it is part of the failure of supply {taker.id}",)
+        closed = [IncidentClosed(at=alarm.at, incident=i.id, because=because) for i in joined]
+        return [*self._join(taker, alarm), *closed]
+
+    def _absorb(self, taker: _Incident, other: _Incident) -> None:
+        """Let one incident have the alarms of another that has the same cause."""
+        del self._open[other.id]
+        taker.members |= other.members
+        self._by_alarm |= dict.fromkeys(other.members, taker.id)
+        taker.zones = list(dict.fromkeys([*taker.zones, *other.zones]))
+        taker.points = list(dict.fromkeys([*taker.points, *other.points]))
+        taker.severity = min(taker.severity, other.severity)
 
     def _open_with(self, alarm: AlarmRaised) -> list[Effect]:
         self._opened += 1

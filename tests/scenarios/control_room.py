@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from server.config import ServerConfig
-from server.engine.effects import AlarmRaised
+from server.engine.effects import AlarmRaised, IncidentOpened, IncidentUpdated
 from server.engine.engine import Engine
 from server.engine.events import Imported, Linked, RegistryChanged, Started, Tick
 from server.history.recording import days
@@ -21,6 +21,8 @@ class Said:
     at: int
     kind: str
     zone: str
+    alarm: str
+    incident: str = ""
 
 
 def registry(server_toml: Path, *, period_ms: int):
@@ -56,11 +58,14 @@ def listen(folder: Path, server_toml: Path, *, past: Path | None, cadence_s: int
     rows = rows_of(folder)
     start = rows[0][0] - 1000  # no longer, as points unheard for a minute are silent
     known = registry(server_toml, period_ms=1000 * cadence_s)
-    engine, said = Engine("mainwatch"), []
+    engine, said, incidents = Engine("mainwatch"), [], {}
 
     def apply(event):
-        raised = [e for e in engine.apply(event) if isinstance(e, AlarmRaised)]
-        said.extend(Said(at=e.at, kind=e.kind.value, zone=e.zone) for e in raised)
+        for e in engine.apply(event):
+            if isinstance(e, AlarmRaised):
+                said.append(Said(at=e.at, kind=e.kind.value, zone=e.zone, alarm=e.alarm))
+            elif isinstance(e, IncidentOpened | IncidentUpdated):
+                incidents.update(dict.fromkeys(e.alarms, e.incident))
 
     apply(RegistryChanged(at=start, registry=known))
     for day in days(past) if past is not None else ():
@@ -84,7 +89,7 @@ def listen(folder: Path, server_toml: Path, *, past: Path | None, cadence_s: int
     for _ in range(5):
         now += ticks
         apply(Tick(at=now))
-    return said
+    return [replace(s, incident=incidents[s.alarm]) for s in said]
 
 
 def _metric(name, at, value, reason, came):

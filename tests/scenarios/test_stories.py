@@ -74,6 +74,7 @@ def test_a_story_happens_and_is_judged_as_it_says(name, folders):
     said = listen(with_events, server, past=past, cadence_s=told.scenario.cadence_s)
     kinds = {s.kind for s in said}
     assert kinds.isdisjoint(told.expect.must_not_say), said
+    assert len({s.incident for s in said if s.kind == "supply"}) <= 1, said
     for say in told.expect.must_say:
         if say.later:
             continue

@@ -199,6 +199,25 @@ def test_one_supply_failure_of_three_zones_is_one_incident(desk):
     assert of(effects, IncidentUpdated)[-1].alarms == ("A-000001", "A-000002", "A-000003")
 
 
+def test_a_supply_failure_gathers_what_its_zones_said_before(desk):
+    for zone in ("north", "east", "south"):
+        desk.find("pressure_low", zone)
+
+    effects = [e for z in ("north", "east", "south") for e in desk.find("supply", z)]
+
+    assert [e.incident for e in of(effects, IncidentClosed)] == ["INC-000002", "INC-000003"]
+    assert [e.mode for e in of(effects, DispatchRequested)] == ["auto"]
+    last = of(effects, IncidentUpdated)[-1]
+    assert (last.incident, last.kind, len(last.alarms)) == ("INC-000001", "supply", 6)
+
+
+def test_a_supply_failure_leaves_a_burst_that_was_sent_alone(desk):
+    desk.find("burst", "east", severity=1)
+    desk.find("supply", "north")
+
+    assert of(desk.find("supply", "east"), IncidentClosed) == []
+
+
 def test_what_comes_later_than_ten_minutes_is_another_incident(desk):
     desk.find("pressure_low", subject="a/pressure")
     desk.at = 10 * MINUTE + 1
