@@ -31,7 +31,7 @@ def foreign_hosts(lock: str) -> list[str]:
 
 
 def test_no_file_names_a_place_on_a_machine():
-    assert machine_paths("see /ho" + "me/ann/x\nsee https://a.org/work/x") == [
+    assert machine_paths("see /ho" + "me/ann/x\nsee https://a.org/wo" + "rk/x") == [
         "see /ho" + "me/ann/x"
     ]
 
