@@ -152,7 +152,7 @@ class Ledger:
 
     def _table(self) -> Any:
         import numpy as np  # noqa: PLC0415  as large as pyarrow
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa  # noqa: PLC0415  the same
 
         instants, columns = len(self._at), len(self._columns)
         values = np.array(self._values, dtype=np.float64)
@@ -188,7 +188,7 @@ class Ledger:
 
     def _write_flows(self) -> None:
         import pyarrow as pa  # noqa: PLC0415  tens of megabytes that others save
-        import pyarrow.parquet as pq  # noqa: PLC0415
+        import pyarrow.parquet as pq  # noqa: PLC0415  the same
 
         name = pa.dictionary(pa.int32(), pa.string())
         schema = pa.schema({"at": pa.timestamp("ms", tz="UTC"), "id": name, "m3h": pa.float64()})
