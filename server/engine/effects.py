@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from server.engine.samples import Samples
 from telemetry.instant import Instant
-from telemetry.sample import Sample
 
 
 class AlarmKind(StrEnum):
@@ -36,7 +36,7 @@ class Accepted:
     gateway: str
     epoch: int
     first_offset: int
-    samples: tuple[Sample, ...]
+    samples: Samples
     is_historical: bool
 
 

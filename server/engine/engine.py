@@ -4,6 +4,8 @@ The same events give the same effects, byte for byte (docs/determinism.md). The 
 pickled between any two events; the pickle is a cache of the fold, never a truth of its own.
 """
 
+from collections.abc import Sequence
+
 from server.engine.alarms import Alarms
 from server.engine.commands import Keys
 from server.engine.detectors.stage import Detectors
@@ -25,6 +27,10 @@ class Engine:
         self._alarms = Alarms()
         self._incidents = Incidents()
         self._keys = Keys()
+
+    def run(self, events: Sequence[Event]) -> list[list[Effect]]:
+        """Return what follows from each event; how they are cut into runs changes nothing."""
+        return [self.apply(event) for event in events]
 
     def apply(self, event: Event) -> list[Effect]:
         """Do everything the server does with one event, in order."""

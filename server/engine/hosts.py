@@ -29,6 +29,7 @@ from server.engine.opening import (
     text_of,
     whole_of,
 )
+from server.engine.samples import Samples
 from telemetry import extension
 from telemetry.errors import ContractError
 from telemetry.instant import Instant
@@ -378,7 +379,7 @@ def _accept(at: Instant, gateway: str, epoch: int, first: int, rows: list[_Row])
                     gateway=gateway,
                     epoch=epoch,
                     first_offset=first + n - len(run),
-                    samples=tuple(run),
+                    samples=Samples.of(run),
                     is_historical=was_historical,
                 )
             )

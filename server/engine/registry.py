@@ -21,6 +21,14 @@ class Inflow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """A tank inside a zone: the level that `point` tells, times `area_m2`, is what it holds."""
+
+    point: PointId
+    area_m2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Zone:
     """A metered area. `timezone` is an IANA name, `calendar` one of the working calendars."""
 
@@ -30,6 +38,8 @@ class Zone:
     timezone: str
     calendar: str
     inflow: tuple[Inflow, ...]
+    storage: tuple[Storage, ...] = ()
+    parent: ZoneId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +77,14 @@ class Registry:
     def from_json(cls, body: dict[str, Any]) -> "Registry":
         """Return the registry that `to_json` wrote."""
         zones = [
-            Zone(**{**z, "inflow": tuple(Inflow(**i) for i in z["inflow"])}) for z in body["zones"]
+            Zone(
+                **{
+                    **z,
+                    "inflow": tuple(Inflow(**i) for i in z["inflow"]),
+                    "storage": tuple(Storage(**s) for s in z.get("storage", ())),
+                }
+            )
+            for z in body["zones"]
         ]
         points = [Point(**{**p, "quantity": Quantity(p["quantity"])}) for p in body["points"]]
         return cls(zones={z.id: z for z in zones}, points={p.id: p for p in points})

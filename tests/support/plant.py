@@ -13,6 +13,7 @@ from mainwatch.wall_clock import WallClock
 from server.engine import effects
 from server.engine.effects import Accepted, AlarmKind
 from server.engine.registry import Inflow, Point, Registry, Zone
+from server.engine.samples import Samples
 from server.history.historian import Historian
 from server.servicecore.desk import Desk
 from server.web.application import create_app
@@ -184,7 +185,7 @@ class History:
                     gateway="gw-01",
                     epoch=1,
                     first_offset=self.offset,
-                    samples=samples,
+                    samples=Samples.of(samples),
                     is_historical=False,
                 )
             )

@@ -5,6 +5,7 @@ import pytest
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Accepted, AlarmKind
 from server.engine.events import Arrived, Linked, RegistryChanged, Tick
+from server.engine.samples import Samples
 from telemetry.instant import MINUTE_MS
 from telemetry.sample import Sample
 from tests.scenarios.town_stream import START, pressure, registry
@@ -25,7 +26,7 @@ def story(late_ms, *, seconds=300, is_historical=False):
             gateway="gw-01",
             epoch=1,
             first_offset=s * len(points),
-            samples=tuple(Sample(point=p, at=read_at, value=300.0) for p in points),
+            samples=Samples.of(Sample(point=p, at=read_at, value=300.0) for p in points),
             is_historical=is_historical,
         )
         detectors.apply(Arrived(at=at, topic="", payload=b""), [accepted])
@@ -77,7 +78,12 @@ def test_a_clock_finding_names_the_zone_when_it_is_one():
         at = START + 1000 * s
         late = Sample(point=pressure(0), at=at - MINUTE_MS, value=300.0)
         accepted = Accepted(
-            at=at, gateway="g", epoch=1, first_offset=s, samples=(late,), is_historical=False
+            at=at,
+            gateway="g",
+            epoch=1,
+            first_offset=s,
+            samples=Samples.of([late]),
+            is_historical=False,
         )
         detectors.apply(Arrived(at=at, topic="", payload=b""), [accepted])
         findings = detectors.apply(Tick(at=at), [])

@@ -7,6 +7,7 @@ import pytest
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Accepted, AlarmKind
 from server.engine.events import Arrived, Imported, RegistryChanged, Tick
+from server.engine.samples import Samples
 from telemetry.sample import Reason, Sample
 from tests.scenarios.town_stream import INFLOW, POINTS, START, Burst, Town, pressure, registry
 
@@ -39,7 +40,7 @@ def live(town, seconds, *, start=0, mute=(), historical=False, detectors=None):
             gateway="gw-01",
             epoch=1,
             first_offset=0,
-            samples=tuple(scan(town, s, at, mute=mute)),
+            samples=Samples.of(scan(town, s, at, mute=mute)),
             is_historical=historical,
         )
         detectors.apply(Arrived(at=at + 200, topic="", payload=b""), [accepted])

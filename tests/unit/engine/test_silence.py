@@ -6,6 +6,7 @@ from server.engine.detectors.silence import Silence
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Accepted, AlarmKind
 from server.engine.events import Arrived, Linked, RegistryChanged, Tick
+from server.engine.samples import Samples
 from telemetry.sample import Reason, Sample
 from tests.scenarios.town_stream import START, pressure, registry
 
@@ -136,7 +137,7 @@ def test_silence_does_not_clear_an_alarm_of_the_water():
                 gateway="gw-01",
                 epoch=1,
                 first_offset=0,
-                samples=(low, *others),
+                samples=Samples.of([low, *others]),
                 is_historical=False,
             )
             detectors.apply(Arrived(at=at, topic="", payload=b""), [accepted])

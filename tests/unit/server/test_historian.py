@@ -6,6 +6,7 @@ import pytest
 
 from server.engine.effects import Accepted
 from server.engine.events import Imported
+from server.engine.samples import Samples
 from server.history.historian import Historian, Reader
 from telemetry.instant import Instant
 from telemetry.point import PointId
@@ -29,7 +30,7 @@ def accepted(
     )
     return Accepted(
         at=Instant(arrived_at or start + 50_000), gateway="gw-01", epoch=2**63 + 5,
-        first_offset=first_offset, samples=samples, is_historical=is_historical,
+        first_offset=first_offset, samples=Samples.of(samples), is_historical=is_historical,
     )  # fmt: skip
 
 
