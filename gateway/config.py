@@ -6,6 +6,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.site_config import (
+    ClockSection,
+    GpioSection,
+    HealthSection,
+    ReportSection,
+    SanitySection,
+)
 from telemetry.loopback import broker_problems, is_host
 from telemetry.point import NAME_PATTERN, POINT_PATTERN
 from telemetry.register_map import Form, Register, RegisterMap
@@ -73,6 +80,8 @@ class PointSection(_Section):
     flow_point: PointName | None = None
     flow_window_s: Annotated[float, Field(ge=1, le=3_600)] = 60.0
     flow_max_m3h: Positive | None = None
+    report: ReportSection | None = None
+    sanity: SanitySection | None = None
 
 
 class DeviceSection(_Section):
@@ -103,7 +112,10 @@ class GatewayConfig(_Section):
     gateway: GatewaySection
     outbox: OutboxSection = OutboxSection()
     broker: BrokerSection = BrokerSection()
+    clock: ClockSection = ClockSection()
+    health: HealthSection = HealthSection()
     line: tuple[LineSection, ...] = ()
+    gpio: tuple[GpioSection, ...] = ()
 
 
 def problems(config: GatewayConfig, maps: Mapping[str, RegisterMap]) -> list[str]:
@@ -118,8 +130,8 @@ def problems(config: GatewayConfig, maps: Mapping[str, RegisterMap]) -> list[str
         )
     found += _broker_problems(config.broker)
     found += _line_problems(config)
-    if not config.line:
-        found.append("line: expected at least one [[line]], found none")
+    if not config.line and not config.gpio:
+        found.append("line: expected at least one [[line]] or [[gpio]], found none")
     found += [
         f"line[{n}].device: expected at least one [[line.device]], found none"
         for n, line in enumerate(config.line)
@@ -182,6 +194,25 @@ def _line_problems(config: GatewayConfig) -> list[str]:
             if point.flow_point is not None:
                 what = f"point {point.flow_point!r}"
                 once(points, point.flow_point, f"{key}.point[{k}].flow_point", what)
+    for n, chip in enumerate(config.gpio):
+        once(devices, chip.id, f"gpio[{n}].id", f"device {chip.id!r}")
+        found += _gpio_problems(f"gpio[{n}]", chip)
+        for key, point_name in chip.points():
+            once(points, point_name, f"gpio[{n}].{key}", f"point {point_name!r}")
+    return found
+
+
+def _gpio_problems(key: str, chip: GpioSection) -> list[str]:
+    if not chip.pulse and not chip.contact:
+        return [f"{key}: expected at least one pulse or contact, found none"]
+    found: list[str] = []
+    pins: dict[int, str] = {}
+    named = [(f"{key}.pulse[{k}].pin", p.pin) for k, p in enumerate(chip.pulse)]
+    named += [(f"{key}.contact[{k}].pin", c.pin) for k, c in enumerate(chip.contact)]
+    for here, pin in named:
+        if pin in pins:
+            found.append(f"{here}: pin {pin} is already used by {pins[pin]}")
+        pins.setdefault(pin, here)
     return found
 
 

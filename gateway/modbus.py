@@ -139,6 +139,7 @@ class Poller:
     ) -> None:
         self.skipped = 0
         """Polls that were missed because the line, or storing, was too slow."""
+        self.line_name = line.name
         self._line = line
         self._devices = devices
         self._clock = clock

@@ -58,7 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"mainwatch {version('mainwatch')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
-    _add_program(commands, "gateway", "run an edge node", _run_gateway)
+    gateway = _add_program(commands, "gateway", "run an edge node", _run_gateway)
+    gateway.add_argument(
+        "--notify", default="", metavar="SOCKET", help="where systemd waits to hear from us"
+    )
     server = _add_program(commands, "server", "run the control room", _run_server)
     server.add_argument("--part", choices=("intake", "desk"), help=argparse.SUPPRESS)
     _add_sim(commands)
@@ -128,7 +131,10 @@ def _run_gateway(options: argparse.Namespace) -> int:
     maps = load_register_maps(_devices(options))
     refuse(path, problems(config, maps))
     return _serve(
-        lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop), path
+        lambda ready, stop: run(
+            config, maps, clock=WallClock(), ready=ready, stop=stop, notify=options.notify
+        ),
+        path,
     )
 
 

@@ -28,6 +28,9 @@ COMMAND_TYPES = {
 }
 """What a host may command, with the types of our birth."""
 
+Vitals = Mapping[str, float | None]
+"""How the gateway is, by the names of `mw/health/` metrics."""
+
 _SPARKPLUG_QUALITY = {Quality.BAD: 0, Quality.UNCERTAIN: 500}
 
 
@@ -56,7 +59,7 @@ def ndeath(*, bdseq: int, at: Instant) -> bytes:
     return encode(Payload(timestamp=at, metrics=metrics), with_datatypes=True)
 
 
-def nbirth(*, bdseq: int, epoch: int, head: int, tail: int, at: Instant) -> bytes:
+def nbirth(*, bdseq: int, epoch: int, head: int, tail: int, vitals: Vitals, at: Instant) -> bytes:
     """Return the birth of the node, `seq` 0."""
     metrics = (
         _metric(extension.BDSEQ, DataType.INT64, bdseq, at),
@@ -67,15 +70,17 @@ def nbirth(*, bdseq: int, epoch: int, head: int, tail: int, at: Instant) -> byte
         _transient(extension.ACK, DataType.UINT64, None, at),
         _transient(extension.ACK_EPOCH, DataType.UINT64, None, at),
         _transient(extension.SACK, DataType.BYTES, None, at),
+        *_told(vitals, at),
     )
     return encode(Payload(timestamp=at, metrics=metrics, seq=0), with_datatypes=True)
 
 
-def ndata(*, seq: int, head: int, tail: int, at: Instant) -> bytes:
-    """Return how far the log reaches."""
+def ndata(*, seq: int, head: int, tail: int, vitals: Vitals, at: Instant) -> bytes:
+    """Return how far the log reaches, and how the gateway is."""
     metrics = (
         _metric(extension.HEAD, DataType.UINT64, head, at),
         _metric(extension.TAIL, DataType.UINT64, tail, at),
+        *_told(vitals, at),
     )
     return encode(Payload(timestamp=at, metrics=metrics, seq=seq), with_datatypes=False)
 
@@ -141,7 +146,11 @@ def ddeath(*, seq: int, at: Instant) -> bytes:
     return encode(Payload(timestamp=at, metrics=(), seq=seq), with_datatypes=False)
 
 
-def _metric(name: str, datatype: DataType, value: Scalar, at: Instant) -> Metric:
+def _told(vitals: Vitals, at: Instant) -> list[Metric]:
+    return [_metric(name, DataType.DOUBLE, value, at) for name, value in vitals.items()]
+
+
+def _metric(name: str, datatype: DataType, value: Scalar | None, at: Instant) -> Metric:
     return Metric(name=name, value=value, datatype=datatype, timestamp=at)
 
 

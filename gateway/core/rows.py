@@ -110,6 +110,16 @@ def unpack(body: bytes, points: Sequence[PointId]) -> tuple[Sample, ...]:
         raise StorageError(f"a row of the outbox is damaged: {e}") from e
 
 
+def corrected(samples: Sequence[Sample], shift_ms: int) -> tuple[Sample, ...]:
+    """Return samples whose doubtful instants are moved to where they truly belong."""
+    return tuple(
+        replace(s, at=Instant(s.at + shift_ms), time_quality=TimeQuality.CORRECTED)
+        if s.time_quality is TimeQuality.DOUBTFUL
+        else s
+        for s in samples
+    )
+
+
 def layout_to_json(layout: Layout) -> str:
     """Return the metrics of a layout as canonical JSON."""
     metrics = [asdict(m) for m in layout.metrics]

@@ -43,8 +43,8 @@ def births(*points: PointId) -> dict[str, tuple[BornMetric, ...]]:
     return {"north-inlet": metrics}
 
 
-def opened(folder: Path, *, max_bytes: int = 10_000_000) -> Outbox:
-    return Outbox(folder, max_bytes=max_bytes, births=births(*POINTS))
+def opened(folder: Path, *, max_bytes: int = 10_000_000, boot: str = "boot-1") -> Outbox:
+    return Outbox(folder, max_bytes=max_bytes, births=births(*POINTS), boot=boot)
 
 
 def scan(n: int, *, counted: int | None = None) -> Scan:
@@ -214,7 +214,9 @@ def test_rows_of_points_that_are_configured_no_more_can_still_be_told(tmp_path):
     outbox.append([scan(0)])
     outbox.close()
 
-    outbox = Outbox(tmp_path, max_bytes=10_000_000, births=births(PointId("elsewhere/flow")))
+    outbox = Outbox(
+        tmp_path, max_bytes=10_000_000, births=births(PointId("elsewhere/flow")), boot="b"
+    )
     (row,) = everything(outbox)
     outbox.close()
 
