@@ -57,6 +57,7 @@ class LastValue:
     value: float | None
     quality: int
     reason: str
+    time_quality: str
     arrived_at: Instant
 
 
@@ -216,11 +217,14 @@ class Reader:
                 value=value,
                 quality=quality,
                 reason=reason,
+                time_quality=time_quality,
                 arrived_at=Instant(arrived),
             )
-            for point, at, value, quality, reason, arrived in self._db.execute(
-                "SELECT id, at, value, quality, reason, arrived_at"
-                " FROM last JOIN point ON point.number = last.point ORDER BY id"
+            for point, at, value, quality, reason, time_quality, arrived in self._db.execute(
+                "SELECT id, at, value, quality, reason,"
+                " coalesce((SELECT time_quality FROM sample WHERE sample.point = last.point"
+                "  AND sample.at = last.at AND sample.arrived_at = last.arrived_at LIMIT 1), ''),"
+                " arrived_at FROM last JOIN point ON point.number = last.point ORDER BY id"
             )
         }
 

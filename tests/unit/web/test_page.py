@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from telemetry.instant import Instant
-from tests.support.plant import AT, Journal, effects
+from telemetry.sample import TimeQuality
+from tests.support.plant import AT, History, Journal, effects
 
 
 async def start_shift(browser: httpx.AsyncClient, name: str) -> None:
@@ -230,3 +231,18 @@ def test_an_effect_that_came_later_is_on_the_next_page(browse, tmp_path):
         return (await browser.get("/", headers={"accept-language": "en"})).text
 
     assert "acknowledged by Wang" in browse(act)
+
+
+@pytest.mark.parametrize(("language", "words"), [("zh-CN", "时标存疑"), ("en", "time doubtful")])
+def test_an_instant_that_is_doubtful_is_said_to_be(plant, browse, language, words):
+    history = History(plant / "historian.db")
+    doubtful = TimeQuality.DOUBTFUL
+    history.say(AT - 500, {"north-12/pressure": 279.0}, time_quality=doubtful)
+    history.close()
+
+    async def act(browser, desk):
+        return (await browser.get("/", headers={"Accept-Language": language})).text
+
+    row = re.search(r'<tr id="point-north-12/pressure".*?</tr>', browse(act), re.DOTALL)[0]
+    assert words in row
+    assert 'class="doubtful"' in row

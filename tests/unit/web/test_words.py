@@ -11,7 +11,7 @@ from server.servicecore.rules.refusal import REFUSALS, Refused
 from server.servicecore.rules.workorder import NEEDS_TEXT, State, Step
 from server.web import words
 from server.web.words import CATALOGUES, LANGUAGES
-from telemetry.sample import Reason
+from telemetry.sample import Reason, TimeQuality
 
 WEB = Path(words.__file__).parent
 SOURCES = {
@@ -38,6 +38,7 @@ def derived() -> set[str]:
         *(f"text.{s}" for s in NEEDS_TEXT),
         *(f"severity.{n}" for n in range(1, 5)),
         *(f"reason.{r}" for r in Reason if r),
+        *(f"time.{t}" for t in (TimeQuality.CORRECTED, TimeQuality.DOUBTFUL)),
         *(f"refused.{key}" for key in REFUSALS),
         *(f"range.{r}" for r in ("10m", "1h", "24h", "28d")),
         *(f"point.{s}" for s in ("in_test", "refused", "contested")),
