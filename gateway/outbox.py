@@ -35,7 +35,7 @@ from gateway.outbox_file import BDSEQ_TURN, connect, lock
 from telemetry.errors import ConfigError, StorageError
 from telemetry.instant import Instant
 from telemetry.point import PointId
-from telemetry.sample import Reason, Sample
+from telemetry.sample import Reason, Sample, TimeQuality
 
 log = logging.getLogger("mainwatch.gateway.outbox")
 
@@ -49,8 +49,11 @@ pages it touches. What a crash forgets of the acknowledgement is sent twice and 
 
 TRIM_ROWS = 256
 
+LIVE_SAMPLES = 12_000
+"""So many samples that were just stored need not be read back to be sent: some 2 MB."""
+
 _READ = """
-SELECT first, at, layout, body, boot, base FROM row WHERE first >= coalesce(
+SELECT first, n, at, layout, body, boot, base FROM row WHERE first >= coalesce(
   (SELECT iif(first + n > :offset, first, :offset) FROM
     (SELECT first, n FROM row WHERE first <= :offset ORDER BY first DESC LIMIT 1)), :offset)
 ORDER BY first LIMIT :rows
@@ -120,6 +123,8 @@ class Outbox:
         found = "SELECT boot, monotonic, base FROM anchor ORDER BY boot, monotonic"
         for id_, monotonic_ms, base_ms in self._db.execute(found):
             self._anchors.setdefault(id_, []).append((monotonic_ms, base_ms))
+        self._live: dict[int, Row] = {}
+        self._live_samples = 0
         self._commits = 0
         self._bytes = 0
         self._is_shedding = False
@@ -143,18 +148,19 @@ class Outbox:
         fresh: dict[tuple[str, tuple[PointId, ...]], int] = {}
         head = self.head
         size = 0
+        rows: list[Row] = []
         with self._transaction():
             for scan in scans:
+                firsts.append(head)
                 if not scan.samples:  # nothing to report, but where the counters stand
-                    firsts.append(head)
                     continue
                 body = pack(scan.samples)
                 layout = self._layout_of(scan, fresh)
-                at = scan.samples[0].at
-                row = (head, len(scan.samples), at, layout, body, self._boot, scan.base_ms)
+                n, at = len(scan.samples), scan.samples[0].at
+                row = (head, n, at, layout, body, self._boot, scan.base_ms)
                 self._db.execute("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-                firsts.append(head)
-                head += len(scan.samples)
+                rows.append(Row(first=head, layout=self._layout[layout], samples=scan.samples))
+                head += n
                 size += len(body)
             states = {c.point: c for scan in scans for c in scan.counters}
             self._db.executemany(
@@ -163,6 +169,7 @@ class Outbox:
             )
         self.head = head
         self._layout_ids.update(fresh)
+        self._remember(rows)
         self._commits += 1
         self._bytes += size
         if self._commits >= TIDY_COMMITS or self._bytes >= TIDY_BYTES:
@@ -171,14 +178,31 @@ class Outbox:
 
     def read(self, offset: int, *, rows: int) -> list[Row]:
         """Return up to `rows` rows from the one that holds `offset` on. Raises `StorageError`."""
+        live: list[Row] = []
+        while len(live) < rows and (row := self._live.pop(offset, None)) is not None:
+            live.append(row)
+            offset = row.end
+            self._live_samples -= len(row.samples)
+        if live:
+            return live
         try:
             found = self._db.execute(_READ, {"offset": offset, "rows": rows}).fetchall()
         except sqlite3.DatabaseError as e:
             raise StorageError(f"the outbox cannot be read: {e}") from e
         return [
-            self._row(first, Instant(at), layout, body, boot=boot, base_ms=base_ms)
-            for first, at, layout, body, boot, base_ms in found
+            self._row(first, n, Instant(at), layout, body, boot=boot, base_ms=base_ms)
+            for first, n, at, layout, body, boot, base_ms in found
         ]
+
+    def _remember(self, rows: Sequence[Row]) -> None:
+        """Keep what was just stored for the one who sends it next; the disk has it all."""
+        for row in rows:
+            if row.samples[0].time_quality is not TimeQuality.DOUBTFUL:
+                self._live[row.first] = row
+                self._live_samples += len(row.samples)
+        while self._live_samples > LIVE_SAMPLES:
+            oldest = self._live.pop(next(iter(self._live)))
+            self._live_samples -= len(oldest.samples)
 
     def synchronised(self, *, monotonic_ms: int, base_ms: int) -> None:
         """Note the true base of what this boot read up to `monotonic_ms`: its clock is right now.
@@ -264,7 +288,8 @@ class Outbox:
             return connect(path)
 
     def _layout_of(self, scan: Scan, fresh: dict[tuple[str, tuple[PointId, ...]], int]) -> int:
-        key = scan.device, tuple(s.point for s in scan.samples)
+        one = len(scan.samples) // scan.polls
+        key = scan.device, tuple([s.point for s in scan.samples[:one]])
         known = self._layout_ids.get(key) or fresh.get(key)
         if known is not None:
             return known
@@ -291,9 +316,10 @@ class Outbox:
         return int(number)
 
     def _row(
-        self, first: int, at: Instant, layout: int, body: bytes, *, boot: int, base_ms: int
+        self, first: int, n: int, at: Instant, layout: int, body: bytes, *, boot: int, base_ms: int
     ) -> Row:
-        points = [m.point for m in self._layout[layout].metrics]
+        scan = [m.point for m in self._layout[layout].metrics]
+        points = scan * (n // len(scan))
         try:
             samples = unpack(body, points)
         except StorageError as e:

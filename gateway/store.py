@@ -10,6 +10,7 @@ from gateway.clock_sync import Anchor, ClockSync
 from gateway.core.device import Scan
 from gateway.core.edge_session import EdgeSession
 from gateway.core.report_by_exception import ReportByException
+from gateway.core.rows import merged
 from gateway.core.sanity import Sanity
 from gateway.outbox import OneThread, Outbox
 from gateway.watchdog import Progress
@@ -77,6 +78,7 @@ class Store:
             await self._synchronise()
             while len(scans) < self._queue.maxsize and not self._queue.empty():
                 scans.append(self._queue.get_nowait())
+            scans = merged(scans)
             if scans and await self._commit(scans):
                 scans = []
             if ending:

@@ -19,6 +19,7 @@ from telemetry.sparkplug import (
     Topic,
     encode,
 )
+from telemetry.sparkplug_data import encode_data
 
 COMMAND_TYPES = {
     extension.REBIRTH: DataType.BOOLEAN,
@@ -122,13 +123,10 @@ def ddata(
     at: Instant,
     is_historical: bool,
 ) -> bytes:
-    """Return one scan. The k-th sample has the offset `mw/offset` + k."""
-    metrics = [
-        _metric(extension.EPOCH, DataType.UINT64, epoch, at),
-        _metric(extension.OFFSET, DataType.UINT64, row.first, at),
-    ]
-    metrics += [
-        Metric(
+    """Return one row. The k-th sample has the offset `mw/offset` + k."""
+
+    def described(s: Sample) -> Metric:
+        return Metric(
             name=names[s.point],
             value=s.value,
             datatype=DataType.DOUBLE,
@@ -136,9 +134,17 @@ def ddata(
             is_historical=is_historical,
             properties=_judged(s),
         )
-        for s in row.samples
-    ]
-    return encode(Payload(timestamp=at, metrics=tuple(metrics), seq=seq), with_datatypes=False)
+
+    return encode_data(
+        row.samples,
+        names,
+        seq=seq,
+        epoch=epoch,
+        offset=row.first,
+        at=at,
+        is_historical=is_historical,
+        described=described,
+    )
 
 
 def ddeath(*, seq: int, at: Instant) -> bytes:
@@ -178,13 +184,8 @@ def _described(m: BornMetric) -> dict[str, Property]:
     return found
 
 
-_FINE: dict[str, Property] = {}
-
-
 def _judged(s: Sample) -> dict[str, Property]:
     """Return what is to be said of a sample that is not simply good."""
-    if s.quality is Quality.GOOD and s.time_quality is TimeQuality.SYNCHRONISED:
-        return _FINE
     found = {}
     if s.quality is not Quality.GOOD:
         quality = _SPARKPLUG_QUALITY[s.quality]

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.device import Scan
@@ -239,6 +239,7 @@ def test_the_last_total_is_told_at_the_end():
     assert scans[-1].counters[0].raw == 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, SEQNO_TURN - 1), st.lists(st.integers(1, 1_000), max_size=50))
 def test_the_count_is_the_sum_of_the_gaps_between_numbers_over_any_turn(start, gaps):
     pin = PulsePin(counter_of(SECTION, SECTION.pulse[0]), None, start=0, at=Instant(0))
