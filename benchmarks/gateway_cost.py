@@ -1,13 +1,14 @@
 """What a point costs a gateway, from register to acknowledgement: `-m benchmarks.gateway_cost`.
 
-The gateway is the real program in a process of its own, told by its own file. Beside it run a Modbus
-TCP field (60 float registers a device, every answer its own number), an acknowledging host and
-mosquitto. CPU is the gateway's user and system time over a stretch of steady running; delivered is
-what the host counted by offset. Nothing is drawn by chance.
+The gateway is the real program in a process of its own, told by its own file. Beside it run a
+Modbus TCP field (60 float registers a device, every answer its own number), an acknowledging host
+and mosquitto. CPU is the gateway's user and system time over a stretch of steady running; delivered
+is what the host counted by offset. Nothing is drawn by chance.
 
-`cost` runs at 6,000 points/s, `rate` asks for 24,000, `overload` for twice of what was delivered when
-far too much was asked. ThingsBoard IoT Gateway runs on the same field and load in the same run, from
-an environment of its own under the temporary folder; where it cannot be installed the JSON says so.
+`cost` runs at 6,000 points/s, `rate` asks for 24,000, `overload` for twice of what was delivered
+when far too much was asked. ThingsBoard IoT Gateway runs on the same field and load in the same
+run, from an environment of its own in the temporary folder; where it cannot be installed the JSON
+says so.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +25,7 @@ from typing import Any
 import psutil
 
 from benchmarks import gateway_cost_peer
-from benchmarks.gateway_cost_world import HOST, Broker, Field, Host, free_port
+from benchmarks.gateway_cost_world import HOST, Broker, Field, Host
 
 POINTS = 60
 PERIOD_S = 0.2
@@ -69,7 +71,11 @@ def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         figures["peers"]["thingsboard"] = {"not_run": "--without-peer"}
     else:
         figures["peers"]["thingsboard"] = gateway_cost_peer.measure(
-            folder / "thingsboard", points=POINTS, seconds=options.seconds, warm_s=3 * WARM_S
+            folder / "thingsboard",
+            points=POINTS,
+            seconds=options.seconds,
+            warm_s=3 * WARM_S,
+            watch=watch,
         )
     return figures
 
@@ -85,7 +91,7 @@ def _stage(folder: Path, *, devices: int, seconds: float) -> dict[str, Any]:
                 [*command, "--devices", str(folder / "maps")], stdout=log, stderr=log
             )
         try:
-            time.sleep(WARM_S)
+            threading.Event().wait(WARM_S)
             if process.poll() is not None:
                 raise SystemExit((folder / "gateway.log").read_text())
             figures = watch(process.pid, host.counted, seconds)
@@ -103,7 +109,7 @@ def watch(pid: int, counted: Callable[[], int], seconds: float) -> dict[str, Any
     began = time.perf_counter()
     rss = [process.memory_info().rss]
     while time.perf_counter() - began < seconds:
-        time.sleep(1.0)
+        threading.Event().wait(1.0)
         rss.append(process.memory_info().rss)
     took = time.perf_counter() - began
     cpu, n = process.cpu_times(), counted() - before

@@ -6,6 +6,8 @@ import multiprocessing
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from benchmarks.gateway_cost_world import HOST, Broker, Field
 PACKAGE = "thingsboard-gateway==3.8.5"
 DEVICES = 10
 PERIOD_MS = 100
+Watch = Callable[[int, Callable[[], int], float], dict[str, Any]]
+
 SERVICE = "v1/devices/me/rpc"
 LIMITS = {
     "maxPayloadSize": 1_000_000,
@@ -33,15 +37,15 @@ RATE_LIMITS = (
 )
 
 
-def measure(folder: Path, *, points: int, seconds: float, warm_s: float) -> dict[str, Any]:
+def measure(
+    folder: Path, *, points: int, seconds: float, warm_s: float, watch: Watch
+) -> dict[str, Any]:
     """Return rate, cost and memory at 6,000 points/s asked, or why there are none."""
     folder.mkdir(parents=True)
     try:
         program = _install(folder)
     except (subprocess.SubprocessError, OSError) as e:
         return {"not_run": f"{PACKAGE} cannot be installed here: {e}"}
-    from benchmarks.gateway_cost import watch
-
     counted = multiprocessing.Value("q", 0)
     with Broker(folder) as broker, Field(DEVICES, points) as field:
         taking = multiprocessing.Process(target=_take, args=(broker.port, counted), daemon=True)
@@ -56,8 +60,7 @@ def measure(folder: Path, *, points: int, seconds: float, warm_s: float) -> dict
                 stderr=log,
             )
         try:
-            with multiprocessing.pool.ThreadPool(1) as pool:
-                pool.apply(_sleep, (warm_s,))
+            threading.Event().wait(warm_s)
             if process.poll() is not None or counted.value == 0:
                 return {"not_run": "it delivered nothing: " + _last(folder / "peer.log")}
             figures = watch(process.pid, lambda: counted.value, seconds)
@@ -71,12 +74,6 @@ def measure(folder: Path, *, points: int, seconds: float, warm_s: float) -> dict
         "asked_points_per_s": DEVICES * points * 1000 // PERIOD_MS,
         **figures,
     }
-
-
-def _sleep(seconds: float) -> None:
-    import time
-
-    time.sleep(seconds)
 
 
 def _install(folder: Path) -> Path:

@@ -2,35 +2,29 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
 
 from gateway.clock_sync import BootClock, ClockSync
-from gateway.config import (
-    DeviceSection,
-    GatewayConfig,
-    PointSection,
-    flow_metric_name,
-    metric_name,
-    problems,
-)
-from gateway.core.device import BornMetric, Device, Reading
+from gateway.config import GatewayConfig, problems
 from gateway.core.edge_session import EdgeSession
 from gateway.core.messages import Node
-from gateway.core.pins import births_of as pin_births_of
-from gateway.core.pulse import CounterSettings, CounterState
-from gateway.core.report_by_exception import ReportByException, Reporting
-from gateway.core.sanity import Limits, Sanity
+from gateway.core.pulse import CounterState
+from gateway.core.report_by_exception import ReportByException
+from gateway.core.sanity import Sanity
+from gateway.devices import births_of as device_births
+from gateway.devices import device_of, open_line
 from gateway.health import Health, LineLoad, metrics_served
-from gateway.modbus import Line, Poller
+from gateway.line_config import LineSection
 from gateway.outbox import OneThread, Outbox
+from gateway.poller import Poller
+from gateway.promises import births_of, limits_of, reporting_of
 from gateway.store import Store
 from gateway.uplink import Uplink, probe, read_broker
 from gateway.watchdog import NotifySocket, Progress, WatchedClock, feed
 from telemetry.errors import ConfigError, MainwatchError
 from telemetry.point import PointId
-from telemetry.register_map import Register, RegisterMap
-from telemetry.units import Quantity, to_house
+from telemetry.register_map import RegisterMap
 
 log = logging.getLogger("mainwatch.gateway")
 
@@ -174,7 +168,9 @@ async def _parts(
 
 
 def _load(poller: Poller) -> LineLoad:
-    return LineLoad(name=poller.line_name, utilisation=0.0, skipped=poller.skipped)
+    line = poller.statistics
+    skipped = line.skipped + line.skipped_low
+    return LineLoad(name=poller.line.name, utilisation=line.needed, skipped=skipped)
 
 
 async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
@@ -236,18 +232,19 @@ def _pollers(
 ) -> list[Poller]:
     pollers = []
     for section in config.line:
-        line = Line(
-            name=section.name,
-            host=section.host,
-            port=section.port,
-            timeout_s=section.timeout_s,
-            clock=clock,
-        )
-        devices = [_device(d, maps[d.map], states) for d in section.device]
-        patience_ms = STEP_MS + 2 * _ms(section.timeout_s)
-        watched = WatchedClock(clock, progress, f"line {section.name}", patience_ms=patience_ms)
+        watched = _watched(section, clock, progress)
+        devices = [
+            device_of(d, maps[d.map], section.timing, states, metrics=device_births(d, maps[d.map]))
+            for d in section.device
+        ]
+        line = open_line(section, clock=watched)
         pollers.append(Poller(line, devices, clock=watched, put=watched.waiting(store.put)))
     return pollers
+
+
+def _watched(section: LineSection, clock: ClockSync, progress: Progress) -> WatchedClock:
+    patience_ms = STEP_MS + round(2_000 * section.patience_s)
+    return WatchedClock(clock, progress, f"line {section.name}", patience_ms=patience_ms)
 
 
 def _chips(
@@ -270,160 +267,3 @@ def _chips(
         Chip(section, states, clock=clock, put=store.put, progress=progress).run
         for section in config.gpio
     ]
-
-
-def births_of(
-    config: GatewayConfig, maps: Mapping[str, RegisterMap]
-) -> dict[str, tuple[BornMetric, ...]]:
-    """Return what each device is born with: a point promises no more than it will report."""
-    reporting = reporting_of(config)
-
-    def promised(metric: BornMetric) -> BornMetric:
-        how = reporting.get(metric.point)
-        return metric if how is None else replace(metric, period_ms=how.silence_max_ms)
-
-    born = {d.id: _births(d, maps[d.map]) for line in config.line for d in line.device}
-    born = {device: tuple(map(promised, metrics)) for device, metrics in born.items()}
-    return born | {chip.id: pin_births_of(chip) for chip in config.gpio}
-
-
-def reporting_of(config: GatewayConfig) -> dict[PointId, Reporting]:
-    """Return how the points report that do so by exception."""
-    found = {}
-    for device, point in _configured(config):
-        if point.report is None:
-            continue
-        how = Reporting(
-            deadband=point.report.deadband,
-            silence_max_ms=max(_ms(point.report.silence_max_s), _ms(device.period_s)),
-            period_ms=_ms(device.period_s),
-        )
-        found[PointId(point.point)] = how
-    return found
-
-
-def limits_of(config: GatewayConfig) -> dict[PointId, Limits]:
-    """Return what the points cannot truly say, where that is known."""
-    found = {}
-    for _, point in _configured(config):
-        known = point.sanity
-        if known is None:
-            continue
-        frozen_s = known.frozen_after_s
-        found[PointId(point.point)] = Limits(
-            minimum=known.minimum,
-            maximum=known.maximum,
-            rate_max_per_s=known.rate_max_per_s,
-            frozen_after_ms=None if frozen_s is None else _ms(frozen_s),
-            zero_is_missing=known.zero_is_missing,
-        )
-    return found
-
-
-def _configured(config: GatewayConfig) -> Iterator[tuple[DeviceSection, PointSection]]:
-    for line in config.line:
-        for device in line.device:
-            for point in device.point:
-                yield device, point
-
-
-def _device(
-    section: DeviceSection, sheet: RegisterMap, states: Mapping[PointId, CounterState]
-) -> Device:
-    readings = [
-        Reading(
-            register=_register(sheet, point),
-            point=PointId(point.point),
-            counter=_counter(section, point, _register(sheet, point)),
-        )
-        for point in section.point
-    ]
-    return Device(
-        id=section.id,
-        unit=section.unit,
-        period_ms=_ms(section.period_s),
-        count_max=sheet.registers_per_read_max,
-        readings=readings,
-        metrics=_births(section, sheet),
-        states=states,
-    )
-
-
-def _counter(
-    section: DeviceSection, point: PointSection, register: Register
-) -> CounterSettings | None:
-    if register.rolls_over_at is None:
-        return None
-    count_m3 = point.pulse_m3
-    if count_m3 is None:
-        count_m3 = to_house(register.scale, register.unit)
-    return CounterSettings(
-        point=PointId(point.point),
-        count_m3=count_m3,
-        rolls_over_at=register.rolls_over_at,
-        period_ms=_ms(section.period_s),
-        flow_max_m3h=point.flow_max_m3h,
-        flow_point=None if point.flow_point is None else PointId(point.flow_point),
-        flow_window_ms=_ms(point.flow_window_s),
-    )
-
-
-def _births(section: DeviceSection, sheet: RegisterMap) -> tuple[BornMetric, ...]:
-    """Return what the birth of a device says of each of its points."""
-    born = []
-    for point in section.point:
-        register = _register(sheet, point)
-        counter = _counter(section, point, register)
-        about = {"zone": section.zone, "place": section.place}
-        period_ms = _ms(section.period_s)
-        if counter is None:
-            low, high, step = register.minimum, register.maximum, register.resolution
-            born.append(
-                BornMetric(
-                    name=metric_name(point),
-                    point=PointId(point.point),
-                    quantity=register.quantity,
-                    period_ms=period_ms,
-                    minimum=None if low is None else to_house(low, register.unit),
-                    maximum=None if high is None else to_house(high, register.unit),
-                    resolution=None if step is None else to_house(step, register.unit),
-                    **about,
-                )
-            )
-            continue
-        born.append(
-            BornMetric(
-                name=metric_name(point),
-                point=counter.point,
-                quantity=Quantity.VOLUME,
-                period_ms=period_ms,
-                minimum=0.0,
-                maximum=None,
-                resolution=counter.count_m3,
-                **about,
-            )
-        )
-        if counter.flow_point is not None:
-            born.append(
-                BornMetric(
-                    name=flow_metric_name(point),
-                    point=counter.flow_point,
-                    quantity=Quantity.FLOW,
-                    period_ms=period_ms,
-                    minimum=0.0,
-                    maximum=counter.flow_max_m3h,
-                    resolution=counter.flow_resolution_m3h,
-                    **about,
-                )
-            )
-    return tuple(born)
-
-
-def _register(sheet: RegisterMap, point: PointSection) -> Register:
-    register = sheet.register(point.register_)
-    assert register is not None, point.register_  # `problems` has seen to it
-    return register
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

@@ -178,11 +178,11 @@ class Outbox:
 
     def read(self, offset: int, *, rows: int) -> list[Row]:
         """Return up to `rows` rows from the one that holds `offset` on. Raises `StorageError`."""
+        self._forget_below(offset)  # it has been sent
         live: list[Row] = []
-        while len(live) < rows and (row := self._live.pop(offset, None)) is not None:
+        while len(live) < rows and (row := self._live.get(offset)) is not None:
             live.append(row)
             offset = row.end
-            self._live_samples -= len(row.samples)
         if live:
             return live
         try:
@@ -201,8 +201,11 @@ class Outbox:
                 self._live[row.first] = row
                 self._live_samples += len(row.samples)
         while self._live_samples > LIVE_SAMPLES:
-            oldest = self._live.pop(next(iter(self._live)))
-            self._live_samples -= len(oldest.samples)
+            self._forget_below(next(iter(self._live)) + 1)
+
+    def _forget_below(self, offset: int) -> None:
+        while self._live and (oldest := next(iter(self._live))) < offset:
+            self._live_samples -= len(self._live.pop(oldest).samples)
 
     def synchronised(self, *, monotonic_ms: int, base_ms: int) -> None:
         """Note the true base of what this boot read up to `monotonic_ms`: its clock is right now.
@@ -254,6 +257,7 @@ class Outbox:
         self.shed_samples += shed
         self.tail = self._find_tail()
         self.acked = max(self.acked, self.tail)
+        self._forget_below(self.tail)
         if bool(shed) != self._is_shedding:
             self._is_shedding = bool(shed)
             log.warning(

@@ -3,6 +3,7 @@
 Sections of the gateway's file, put together in `gateway.config`.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -121,3 +122,31 @@ class GpioSection(Section):
                 found.append((f"pulse[{k}].flow_point", pulse.flow_point))
         found += [(f"contact[{k}].point", c.point) for k, c in enumerate(self.contact)]
         return found
+
+
+def gpio_problems(
+    chips: Sequence[GpioSection], *, devices: Sequence[str], points: Sequence[str]
+) -> list[str]:
+    """Return every mistake in the chips, given the devices and points of the lines."""
+    found: list[str] = []
+    ids = dict.fromkeys(devices, "a line")
+    names = dict.fromkeys(points, "a line")
+
+    def once(seen: dict[str, str], value: str, key: str, what: str) -> None:
+        if value in seen:
+            found.append(f"{key}: {what} {value} is already used by {seen[value]}")
+        seen.setdefault(value, key)
+
+    for n, chip in enumerate(chips):
+        key = f"gpio[{n}]"
+        once(ids, chip.id, f"{key}.id", "device")
+        if not chip.pulse and not chip.contact:
+            found.append(f"{key}: expected at least one pulse or contact, found none")
+        pins: dict[str, str] = {}
+        for k, pulse in enumerate(chip.pulse):
+            once(pins, str(pulse.pin), f"{key}.pulse[{k}].pin", "pin")
+        for k, contact in enumerate(chip.contact):
+            once(pins, str(contact.pin), f"{key}.contact[{k}].pin", "pin")
+        for where, point in chip.points():
+            once(names, point, f"{key}.{where}", "point")
+    return found

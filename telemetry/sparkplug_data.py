@@ -1,4 +1,4 @@
-"""The hot path of the codec: the samples of a device as a DDATA, with the bytes that `encode` writes.
+"""The hot path of the codec: a device's samples as a DDATA, the bytes that `encode` writes.
 
 A gateway encodes thousands of samples a second, and nearly all are good, synchronised and share an
 instant with their neighbours. Those are put together from parts; the others go through `encode`.

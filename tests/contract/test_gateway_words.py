@@ -76,8 +76,14 @@ def test_every_form_is_read_in_both_word_orders(form, words, expected):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(Form), st.binary(min_size=8, max_size=8), st.sampled_from(WordOrder))
+@given(
+    st.sampled_from(sorted({*Form} - {Form.STRING})),
+    st.binary(min_size=8, max_size=8),
+    st.sampled_from(WordOrder),
+)
 def test_no_words_make_decoding_fail_or_give_a_value_that_is_none(form, data, order):
+    if form.words != 4 and order not in {WordOrder.BIG, WordOrder.LITTLE}:
+        order = WordOrder.BIG
     words = struct.unpack(f">{form.words}H", data[: 2 * form.words])
     register = Register(name="r", address=0, form=form, unit="bar", word_order=order, scale=1e300)
 

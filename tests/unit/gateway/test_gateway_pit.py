@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.app import births_of, run
+from gateway.app import run
 from gateway.config import GatewayConfig
+from gateway.promises import births_of
 from mainwatch.wall_clock import WallClock
 from telemetry.instant import HOUR_MS, Instant
 from telemetry.sparkplug import MessageKind
@@ -182,5 +183,5 @@ def test_a_pin_or_point_that_is_used_twice_is_refused_by_its_key(tmp_path: Path)
 
     assert problems(GatewayConfig.model_validate(body), MAPS) == [
         "gpio[0].contact[0].pin: pin 17 is already used by gpio[0].pulse[0].pin",
-        "gpio[0].contact[0].point: point 'pit/volume' is already used by gpio[0].pulse[0].point",
+        "gpio[0].contact[0].point: point pit/volume is already used by gpio[0].pulse[0].point",
     ]

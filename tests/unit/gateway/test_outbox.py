@@ -247,6 +247,8 @@ def test_a_damaged_row_is_sent_as_bad_so_that_offsets_stay_whole(tmp_path):
     outbox.append([scan(0), scan(1)])
     with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as db, db:
         db.execute("UPDATE row SET body = x'01ff' WHERE first = 0")
+    outbox.close()
+    outbox = opened(tmp_path)
 
     broken, whole = everything(outbox)
     outbox.close()

@@ -13,7 +13,7 @@ from telemetry.sample import Quality, Reason, Sample, TimeQuality
 from telemetry.sparkplug import DataType, Metric, Payload, Property, encode
 
 POINTS = tuple(PointId(f"place-{n}/pressure") for n in range(4))
-NAMES = {p: name for p, name in zip(POINTS, ("p", "pressure", "n" * 64, "压力"), strict=True)}
+NAMES = dict(zip(POINTS, ("p", "pressure", "n" * 64, "压力"), strict=True))
 
 samples = st.builds(
     lambda point, at, value, fate, time_quality: (
