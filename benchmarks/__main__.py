@@ -3,7 +3,16 @@
 import subprocess
 import sys
 
-NAMES = ("sim_history", "sim_load", "sim_pacing", "straight_line")
+NAMES = (
+    "bus_faults",
+    "dead_device",
+    "line_rate",
+    "plan",
+    "sim_history",
+    "sim_load",
+    "sim_pacing",
+    "straight_line",
+)
 
 for name in NAMES:
     print(f"benchmarks.{name}", flush=True)

@@ -13,6 +13,7 @@ from gateway.core.pulse import CounterState
 from gateway.devices import births_of, device_of, open_line
 from gateway.outbox import OneThread, Outbox
 from gateway.poller import Poller
+from gateway.port_memory import BY_ID, PortMemory
 from gateway.uplink import Uplink, probe, read_broker
 from telemetry.errors import ConfigError, MainwatchError
 from telemetry.instant import Clock
@@ -218,11 +219,12 @@ def _pollers(
     store: _Store,
 ) -> list[Poller]:
     pollers = []
+    ports = PortMemory(config.gateway.data / "ports.json", by_id=BY_ID)
     for section in config.line:
         devices = [
             device_of(d, maps[d.map], section.timing, states, metrics=births_of(d, maps[d.map]))
             for d in section.device
         ]
-        line = open_line(section, clock=clock)
+        line = open_line(section, clock=clock, ports=ports)
         pollers.append(Poller(line, devices, clock=clock, put=store.put))
     return pollers

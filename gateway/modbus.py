@@ -11,6 +11,7 @@ taken for the one that is missing (a fence): once that is answered, the old one 
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.pdu import ModbusPDU
@@ -59,6 +60,7 @@ class Line:
         quiet_s: float,
         connect_pause_s: float,
         clock: Clock,
+        may_open: Callable[[str, str], bool] | None = None,
     ) -> None:
         self.name = name
         self.place = place
@@ -68,6 +70,8 @@ class Line:
         self._quiet_s = quiet_s
         self._connect_pause_s = connect_pause_s
         self._clock = clock
+        self._may_open = may_open
+        """Asked, with the line's name and its port, whether the port is still the same."""
         self._wire: Wire | None = None
         self._is_up: bool | None = None
         self._failures = 0
@@ -208,7 +212,9 @@ class Line:
         if self._clock.monotonic_ms() < self._not_before_ms:
             return None
         wire = Wire(self.place, name=self.name, open_s=max(self.timeout_s, OPEN_S))
-        opened = await wire.open()
+        is_other = self._may_open is not None and not self._may_open(self.name, self.place.serial)
+        self.statistics.other_port += is_other
+        opened = not is_other and await wire.open()
         self._note(is_up=opened)
         if opened:
             self._failures = 0
