@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-NAMES = ("sim_history", "sim_load", "sim_pacing", "straight_line")
+NAMES = (
+    "bus_faults",
+    "dead_device",
+    "gateway_cost",
+    "line_rate",
+    "plan",
+    "scan",
+    "sim_history",
+    "sim_load",
+    "sim_pacing",
+    "straight_line",
+)
 
 for name in NAMES:
     print(f"benchmarks.{name}", flush=True)

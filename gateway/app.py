@@ -16,8 +16,10 @@ from gateway.devices import births_of as device_births
 from gateway.devices import device_of, open_line
 from gateway.health import Health, LineLoad, metrics_served
 from gateway.line_config import LineSection
+from gateway.line_loan import loan_of
 from gateway.outbox import OneThread, Outbox
 from gateway.poller import Poller
+from gateway.port_memory import BY_ID, PortMemory
 from gateway.promises import births_of, limits_of, reporting_of
 from gateway.store import Store
 from gateway.uplink import Uplink, probe, read_broker
@@ -231,13 +233,16 @@ def _pollers(
     progress: Progress,
 ) -> list[Poller]:
     pollers = []
+    ports = PortMemory(config.gateway.data / "ports.json", by_id=BY_ID)
     for section in config.line:
         watched = _watched(section, clock, progress)
         devices = [
             device_of(d, maps[d.map], section.timing, states, metrics=device_births(d, maps[d.map]))
             for d in section.device
         ]
-        line = open_line(section, clock=watched)
+        line = open_line(
+            section, clock=watched, ports=ports, loan=loan_of(section, config.gateway.data)
+        )
         pollers.append(Poller(line, devices, clock=watched, put=watched.waiting(store.put)))
     return pollers
 

@@ -14,7 +14,9 @@ from gateway.line_config import (
     identifying,
     metric_name,
 )
+from gateway.line_loan import Loan
 from gateway.modbus import Line
+from gateway.port_memory import PortMemory
 from gateway.wire import Place
 from telemetry.instant import SECOND_MS, Clock
 from telemetry.point import PointId
@@ -22,7 +24,9 @@ from telemetry.register_map import Register, RegisterMap
 from telemetry.units import Quantity, to_house
 
 
-def open_line(section: LineSection, *, clock: Clock) -> Line:
+def open_line(
+    section: LineSection, *, clock: Clock, ports: PortMemory | None, loan: Loan | None = None
+) -> Line:
     """Return the line of a section; nothing is opened before the first request."""
     place = Place(
         kind=section.kind,
@@ -41,6 +45,8 @@ def open_line(section: LineSection, *, clock: Clock) -> Line:
         quiet_s=quiet_s,
         connect_pause_s=section.connect_pause_ms / SECOND_MS,
         clock=clock,
+        may_open=ports.may_open if section.is_serial and ports is not None else None,
+        loan=loan,
     )
 
 

@@ -11,6 +11,7 @@ taken for the one that is missing (a fence): once that is answered, the old one 
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.pdu import ModbusPDU
@@ -20,6 +21,7 @@ from gateway.core.line_timing import reply_octets
 from gateway.core.poll_plan import Block
 from gateway.core.rtu_reply import Heard
 from gateway.core.statistics import LineStatistics
+from gateway.line_loan import Loan
 from gateway.wire import Client, Place, Wire
 from telemetry.instant import Clock
 from telemetry.register_map import BITS_PER_READ_MAX, REGISTERS_PER_READ_MAX, Table
@@ -59,6 +61,8 @@ class Line:
         quiet_s: float,
         connect_pause_s: float,
         clock: Clock,
+        may_open: Callable[[str, str], bool] | None = None,
+        loan: Loan | None = None,
     ) -> None:
         self.name = name
         self.place = place
@@ -68,6 +72,9 @@ class Line:
         self._quiet_s = quiet_s
         self._connect_pause_s = connect_pause_s
         self._clock = clock
+        self._loan = loan
+        self._may_open = may_open
+        """Asked, with the line's name and its port, whether the port is still the same."""
         self._wire: Wire | None = None
         self._is_up: bool | None = None
         self._failures = 0
@@ -90,6 +97,8 @@ class Line:
         line's others; it is then given up already, and no quiet is wasted on it. `pause_s` is what
         the device wants after its answer.
         """
+        if self._loan is not None:
+            await self._loan.before_use(self._clock, close=self.close)
         reply = await self._read(unit, block, patience_s, pause_s)
         self.statistics.last_progress_ms = self._clock.monotonic_ms()
         return reply
@@ -208,7 +217,9 @@ class Line:
         if self._clock.monotonic_ms() < self._not_before_ms:
             return None
         wire = Wire(self.place, name=self.name, open_s=max(self.timeout_s, OPEN_S))
-        opened = await wire.open()
+        is_other = self._may_open is not None and not self._may_open(self.name, self.place.serial)
+        self.statistics.other_port += is_other
+        opened = not is_other and await wire.open()
         self._note(is_up=opened)
         if opened:
             self._failures = 0

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mainwatch.fit_command import add_tools
 from mainwatch.load import configs_folder
 from telemetry.errors import ConfigError, MainwatchError, RefusedCommand
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     server = _add_program(commands, "server", "run the control room", _run_server)
     server.add_argument("--part", choices=("intake", "desk"), help=argparse.SUPPRESS)
     _add_sim(commands)
+    add_tools(commands)
     check = commands.add_parser(
         "check",
         help="read configuration files, say what is wrong, touch nothing",

@@ -78,9 +78,7 @@ class Form(StrEnum):
         return self in {Form.BCD16, Form.BCD32, Form.BCD64}
 
 
-_WORDS = {
-    form: max(1, int("0" + "".join(filter(str.isdigit, form.value))) // 16) for form in Form
-}
+_WORDS = {form: max(1, int("0" + "".join(filter(str.isdigit, form.value))) // 16) for form in Form}
 """Asked for at every reading of every register."""
 
 

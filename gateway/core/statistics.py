@@ -51,6 +51,8 @@ class LineStatistics:
     is_up: bool = False
     opened: int = 0
     """How often the line was opened; above 1 it has been lost in between."""
+    other_port: int = 0
+    """How often the port was another converter than before, and was not opened."""
     requests: int = 0
     late: int = 0
     """Replies that came when nobody waited for them any more."""
