@@ -88,6 +88,8 @@ async def run(
             )
             states = await thread(outbox.counters)
             pollers = _pollers(config, maps, states, clock=clock, store=store)
+            devices = {n: d for p in pollers for n, d in p.statistics.devices.items()}
+            session.vitals_of = lambda name: devices[name].vitals() if name in devices else {}
             points = sum(len(metrics) for metrics in births.values())
             told: dict[str, object] = {"gateway": node.edge, "points": points}
             await _serve(pollers, store, uplink, started=lambda: ready(told), stop=stop)
