@@ -1,4 +1,4 @@
-"""Serial lines for benchmarks: the simulator's paced bus in a process of its own, with worse faults.
+"""Serial lines for benchmarks: the simulator's paced bus in its own process, with worse faults.
 
 Word `n` of unit `u` is `word_at(u, n)`, so that a value tells which register it is from. The faults
 are those of real lines and a few that only a hostile device plays; which request meets which fault
@@ -28,7 +28,8 @@ from telemetry.register_map import Form, Register, RegisterMap, Table
 REGISTERS = 400
 
 FAULTS = (
-    "late", "very_late", "short", "long", "cut", "foreign", "corrupt", "echoed", "garbage", "silence",
+    "late", "very_late", "short", "long", "cut",
+    "foreign", "corrupt", "echoed", "garbage", "silence",
 )  # fmt: skip
 
 

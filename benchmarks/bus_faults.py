@@ -19,6 +19,9 @@ import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from pymodbus.client import AsyncModbusSerialClient
+from pymodbus.exceptions import ModbusException
+
 from benchmarks.bus import FAULTS, serving, word_at
 from gateway.core.device import Words
 from gateway.core.line_timing import LineTiming
@@ -128,8 +131,6 @@ async def _count(ask: Ask, transactions: int) -> dict[str, Any]:
 
 
 async def _pymodbus(transactions: int) -> dict[str, Any]:
-    from pymodbus.client import AsyncModbusSerialClient
-    from pymodbus.exceptions import ModbusException
 
     with _bus() as bus:
         client = AsyncModbusSerialClient(bus.link, baudrate=BAUD, timeout=TIMEOUT_S, retries=0)
@@ -149,7 +150,7 @@ async def _pymodbus(transactions: int) -> dict[str, Any]:
 
 
 async def _minimalmodbus(transactions: int) -> dict[str, Any]:
-    import minimalmodbus
+    import minimalmodbus  # noqa: PLC0415  it may be absent
 
     with _bus() as bus:
         instruments = {u: minimalmodbus.Instrument(bus.link, u) for u in UNITS}
@@ -166,9 +167,9 @@ async def _minimalmodbus(transactions: int) -> dict[str, Any]:
 
 
 async def _modbus_tk(transactions: int) -> dict[str, Any]:
-    import serial
-    from modbus_tk import defines, modbus_rtu
-    from modbus_tk.exceptions import ModbusError, ModbusInvalidResponseError
+    import serial  # noqa: PLC0415  it may be absent
+    from modbus_tk import defines, modbus_rtu  # noqa: PLC0415  it may be absent
+    from modbus_tk.exceptions import ModbusError, ModbusInvalidResponseError  # noqa: PLC0415  it may be absent
 
     with _bus() as bus:
         master = modbus_rtu.RtuMaster(serial.Serial(bus.link, BAUD))

@@ -1,7 +1,7 @@
 """Does the gateway install on a Pi without a compiler? `python deploy/check_wheels.py [--json]`.
 
-Asks pip to resolve the requirements of the extras `gateway` and `gpio` for Raspberry Pi OS on 64-bit
-ARM, wheels only, installing nothing. Exit 0: every package has one; 1: one has not; 2: pip cannot ask.
+Asks pip to resolve what the extras `gateway` and `gpio` require for Raspberry Pi OS on 64-bit ARM,
+wheels only, installing nothing. Exit 0: every package has one; 1: one has not; 2: pip is missing.
 """
 
 import argparse

@@ -150,6 +150,8 @@ async def _parts(
     )
     states = await thread(outbox.counters)
     pollers = _pollers(config, maps, states, clock=clock, store=store, progress=progress)
+    heard = {name: d for p in pollers for name, d in p.statistics.devices.items()}
+    uplink.session.vitals_of = lambda name: heard[name].vitals() if name in heard else {}
     chips = _chips(config, states, clock=clock, store=store, progress=progress)
     health = Health(
         outbox=outbox,

@@ -2,8 +2,8 @@
 
 A scan asks every unit for one register and hardly waits: an answer, an exception too, is a device.
 What is heard after that, a late reply or noise, tells that one of the units just asked is slow, and
-those are asked again with patience. A device that needs longer than some 35 ms at 9600 baud and gives
-up when it hears the next request can only be found by a scan that waits: `patience_s`.
+those are asked again with patience. A device that needs longer than some 35 ms at 9600 baud and
+gives up when it hears the next request is only found by a scan that waits: `patience_s`.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ from telemetry.register_map import Register, RegisterMap, Table
 from telemetry.sample import Sample
 
 HASTE_S = 0.015
-PATIENCE_S = 0.5
+PATIENCE_S = 0.25
 PROBE = Block(table=Table.HOLDING, address=0, count=1, registers=())
 
 
@@ -77,14 +77,12 @@ async def _scan_at(
     is_framed = line.place.is_framed
     found: dict[int, Found] = {}
     suspects: list[int] = []
-    before = 0
     try:
         for n, unit in enumerate(units):
             heard = _strange(line)
             reply = await _ask(line, unit, patience_s if is_framed else None)
-            if _strange(line) != heard or before != heard:
-                suspects += units[max(0, n - 2) : n + 1]
-            before = _strange(line)
+            if _strange(line) != heard:
+                suspects += units[max(0, n - 1) : n + 1]
             _note(found, section, unit, reply)
         suspects += units[-1:] if is_framed else []
         for unit in dict.fromkeys(suspects):

@@ -12,7 +12,6 @@ from pathlib import Path
 from gateway.clock_sync import ClockSync
 from gateway.core.edge_session import EdgeSession
 from gateway.outbox import OneThread, Outbox
-from telemetry import extension
 from telemetry.errors import ConfigError
 from telemetry.instant import SECOND_MS
 
@@ -47,12 +46,8 @@ class Vital:
 
     @property
     def wire_name(self) -> str:
-        """Return its name as a metric of the Sparkplug node."""
-        return (
-            f"{extension.HEALTH}{self.line}/{self.name}"
-            if self.line
-            else (f"{extension.HEALTH}{self.name}")
-        )
+        """Return its name among the `mw/health/` metrics of the Sparkplug node."""
+        return f"{self.line}/{self.name}" if self.line else self.name
 
 
 class Health:

@@ -160,7 +160,7 @@ class Line:
         if words is None:
             return self._failed(wire, unit, block, answered=True)
         self._doubts.pop(unit, None)
-        turnaround_s = max(0.0, wire.heard_s - wire.sent_s - wire_s)
+        turnaround_s = max(0.0, wire.heard_s - wire.sent_s - wire_s - timing.gap_s)
         return Words(at=self._clock.now(), words=words, turnaround_s=turnaround_s)
 
     def _failed(
@@ -197,9 +197,8 @@ class Line:
         return self._nothing(Reason.TIMEOUT)
 
     def _held_since(self, wire: Wire, began_s: float) -> None:
-        """Count for how long a request held the line, with the silences that belong to it."""
-        waits_s = 2 * self.place.timing.gap_s
-        self.statistics.used_s += waits_s + wire.now_s() - began_s
+        """Count for how long a request held the line, with the silence before it."""
+        self.statistics.used_s += self.place.timing.gap_s + wire.now_s() - began_s
 
     async def _silence(self, wire: Wire) -> None:
         """Wait until the line is free and was silent for as long as parts two frames."""

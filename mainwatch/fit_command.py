@@ -1,8 +1,8 @@
 """`mainwatch scan` and `mainwatch poll`: what a fitter asks a line, beside a running gateway.
 
 A serial line is taken from the gateway while the tool runs, and that is said; a Modbus TCP
-converter is asked over a connection of its own. The line's place comes from the gateway's file, or from the
-command, and then the gateway's file says whose line it is.
+converter is asked over a connection of its own. The line's place comes from the gateway's file, or
+from the command, and then the gateway's file says whose line it is.
 """
 
 import argparse

@@ -48,7 +48,7 @@ def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
     try:
         return model.model_validate(body)
     except ValidationError as e:
-        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e))) from None
+        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e, body))) from None
 
 
 def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
@@ -60,15 +60,25 @@ def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
             f"{folder}: expected a folder of register maps, found none that can be read:"
             f" {e.strerror}"
         ) from e
-    return {path.stem: load_register_map(path) for path in paths}
+    found: dict[str, RegisterMap] = {}
+    mistakes = []
+    for path in paths:
+        try:
+            found[path.stem] = load_register_map(path)
+        except ConfigError as e:
+            mistakes.append(str(e))
+    if mistakes:
+        raise ConfigError("; ".join(mistakes))
+    return found
 
 
 def load_register_map(path: Path) -> RegisterMap:
     """Return the register map in a file. Raises `ConfigError` with every mistake."""
+    body = read_toml(path)
     try:
-        found = TypeAdapter(RegisterMap).validate_python(read_toml(path))
+        found = TypeAdapter(RegisterMap).validate_python(body)
     except ValidationError as e:
-        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e))) from None
+        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e, body))) from None
     refuse(path, found.problems())
     return found
 
@@ -79,16 +89,37 @@ def refuse(path: Path, problems: Sequence[str]) -> None:
         raise ConfigError("; ".join(f"{path}: {problem}" for problem in problems))
 
 
-def _mistakes(error: ValidationError) -> list[str]:
+def _mistakes(error: ValidationError, body: Mapping[str, Any]) -> list[str]:
     lines = []
     for e in error.errors():
-        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]).lstrip(".")
+        key = _names(e["loc"], body) + "".join(
+            f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]
+        ).lstrip(".")
         if e["type"] in _EXPECTED:
             lines.append(f"{key}: {_EXPECTED[e['type']]}")
         else:
             found = "" if isinstance(e["input"], Mapping | list) else f", was {e['input']!r}"
             lines.append(f"{key}: {e['msg'].removeprefix('Value error, ')}{found}")
     return lines
+
+
+def _names(place: Sequence[int | str], body: Any) -> str:
+    """Return what the tables on the way to a key call themselves: people know names, not counts."""
+    found = []
+    at, what = body, ""
+    for step in place:
+        try:
+            at = at[step]
+        except (KeyError, IndexError, TypeError):
+            break
+        if isinstance(step, int) and isinstance(at, Mapping):
+            name = next(
+                (at[k] for k in ("name", "id", "register") if isinstance(at.get(k), str)), ""
+            )
+            found += [f"{what} {name}"] if name else []
+        else:
+            what = str(step).removesuffix("s") if isinstance(at, list) else ""
+    return f"{', '.join(found)}: " if found else ""
 
 
 def _override(body: dict[str, Any], override: str) -> None:

@@ -30,7 +30,7 @@ SACK = "mw/sack"
 """Bytes, NCMD (declared null in NBIRTH): ranges committed above `mw/ack` (`telemetry.ranges`)."""
 
 HEALTH = "mw/health/"
-"""Prefix of Doubles, NBIRTH and, when they changed, NDATA: how the gateway is; null: not known."""
+"""Prefix of Doubles, in births and, when changed, in data: how the node or a device is, or null."""
 
 REASON = "mw/reason"
 """Property of a sample that is not good: why (`telemetry.sample.Reason`)."""

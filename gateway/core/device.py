@@ -161,6 +161,22 @@ class Device:
         """Return what share of its line's time the device's plan asks for."""
         return load(self.polls, self._costs)
 
+    def needed_of(self, poll: Poll) -> float:
+        """Return what share of its line's time one of its polls asks for."""
+        return load((poll,), self._costs)
+
+    def read_s(self, block: Block) -> float:
+        """Return for how long a block is reckoned to hold the line."""
+        return self._costs.block_s(block)
+
+    def period_ms(self, register: Register) -> int:
+        """Return how often a register is wanted."""
+        return self._readings[register.name].period_ms
+
+    def point_of(self, register: Register) -> PointId:
+        """Return the point that a register feeds."""
+        return self._readings[register.name].point
+
     @property
     def pause_s(self) -> float:
         """Return how long the device wants to be left alone after an answer."""

@@ -30,7 +30,7 @@ COMMAND_TYPES = {
 """What a host may command, with the types of our birth."""
 
 Vitals = Mapping[str, float | None]
-"""How the gateway is, by the names of `mw/health/` metrics."""
+"""How a node or device is, by the names of `mw/health/` metrics without that."""
 
 _SPARKPLUG_QUALITY = {Quality.BAD: 0, Quality.UNCERTAIN: 500}
 
@@ -71,7 +71,7 @@ def nbirth(*, bdseq: int, epoch: int, head: int, tail: int, vitals: Vitals, at: 
         _transient(extension.ACK, DataType.UINT64, None, at),
         _transient(extension.ACK_EPOCH, DataType.UINT64, None, at),
         _transient(extension.SACK, DataType.BYTES, None, at),
-        *_told(vitals, at),
+        *_vital(vitals, at),
     )
     return encode(Payload(timestamp=at, metrics=metrics, seq=0), with_datatypes=True)
 
@@ -81,7 +81,7 @@ def ndata(*, seq: int, head: int, tail: int, vitals: Vitals, at: Instant) -> byt
     metrics = (
         _metric(extension.HEAD, DataType.UINT64, head, at),
         _metric(extension.TAIL, DataType.UINT64, tail, at),
-        *_told(vitals, at),
+        *_vital(vitals, at),
     )
     return encode(Payload(timestamp=at, metrics=metrics, seq=seq), with_datatypes=False)
 
@@ -92,12 +92,14 @@ def dbirth(
     seq: int,
     epoch: int,
     last: Mapping[PointId, Sample],
+    vitals: Mapping[str, float],
     at: Instant,
 ) -> bytes:
     """Return the birth of a device with the last value of each point, null when it has none."""
     born = [
         _transient(extension.EPOCH, DataType.UINT64, epoch, at),
         _transient(extension.OFFSET, DataType.UINT64, None, at),
+        *_vital(vitals, at),
     ]
     for m in metrics:
         sample = last.get(m.point)
@@ -147,13 +149,28 @@ def ddata(
     )
 
 
+def dreport(
+    vitals: Mapping[str, float], *, seq: int, epoch: int, offset: int, at: Instant
+) -> bytes:
+    """Return how a device is: a DDATA without samples, which takes no offset."""
+    metrics = (
+        _metric(extension.EPOCH, DataType.UINT64, epoch, at),
+        _metric(extension.OFFSET, DataType.UINT64, offset, at),
+        *_vital(vitals, at),
+    )
+    return encode(Payload(timestamp=at, metrics=metrics, seq=seq), with_datatypes=False)
+
+
 def ddeath(*, seq: int, at: Instant) -> bytes:
     """Return the death of a device."""
     return encode(Payload(timestamp=at, metrics=(), seq=seq), with_datatypes=False)
 
 
-def _told(vitals: Vitals, at: Instant) -> list[Metric]:
-    return [_metric(name, DataType.DOUBLE, value, at) for name, value in vitals.items()]
+def _vital(vitals: Vitals, at: Instant) -> list[Metric]:
+    return [
+        _metric(extension.HEALTH + name, DataType.DOUBLE, value, at)
+        for name, value in vitals.items()
+    ]
 
 
 def _metric(name: str, datatype: DataType, value: Scalar | None, at: Instant) -> Metric:

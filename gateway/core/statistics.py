@@ -39,6 +39,23 @@ class DeviceStatistics:
     """Registers that it refuses, now."""
     turnaround_ms: float = 0.0
 
+    def vitals(self) -> dict[str, float]:
+        """Return what the device's birth and reports tell, by the end of the metric's name."""
+        return {
+            "state": float(tuple(Health).index(self.health)),
+            "requests_total": float(self.requests),
+            "replies_total": float(self.replies),
+            "timeouts_total": float(self.timeouts),
+            "wrong_replies_total": float(self.wrong_replies),
+            "exceptions_total": float(self.exceptions),
+            "busy_total": float(self.busy),
+            "skipped_polls_total": float(self.skipped + self.skipped_low),
+            "deaths_total": float(self.deaths),
+            "impostors_total": float(self.impostors),
+            "unreadable_registers": float(self.unreadable),
+            "turnaround_ms": round(self.turnaround_ms, 1),
+        }
+
 
 @dataclass(slots=True)
 class LineStatistics:

@@ -9,6 +9,7 @@ import os
 import pty
 import tty
 from pathlib import Path
+from typing import Self
 
 import pytest
 from pymodbus.framer import FramerRTU
@@ -44,7 +45,7 @@ class Port:
         tty.setraw(self._slave)
         self.path = os.ttyname(self._slave)
 
-    def __enter__(self) -> "Port":
+    def __enter__(self) -> Self:
         asyncio.get_running_loop().add_reader(self._master, self._readable)
         return self
 
@@ -105,12 +106,12 @@ async def talk(model: str) -> Port:
                 reply = await line.read(UNIT, identity_block(device.identity))
                 port.lines.append(f"== identity {text(reply.words, device.identity)}")
             for poll in device.polls:
-                replies = await poller._ask(device, poll)
+                replies, planned = await poller._ask(device, poll), poll
                 while replies is None:  # it has refused a part, which is left out from now on
                     port.lines.append(f"== refused {refused(device)}")
-                    (poll,) = device.polls
-                    replies = await poller._ask(device, poll)
-                scan = device.scan(poll, replies, now_ms=0)
+                    (planned,) = device.polls
+                    replies = await poller._ask(device, planned)
+                scan = device.scan(planned, replies, now_ms=0)
                 assert scan is not None
                 port.lines += [
                     f"== {s.point.split('/')[1]} {s.reason if s.value is None else f'{s.value:g}'}"
@@ -135,8 +136,8 @@ def test_pymodbus_reads_the_same_in_the_frames_of_a_transcript(model):
     answered = [bytes.fromhex(line[3:]) for line in lines if line.startswith("<<")]
 
     for question, answer in zip(asked, answered, strict=True):
-        _, request = FramerRTU(DecodePDU(True)).handleFrame(question, UNIT, 0)
-        _, reply = FramerRTU(DecodePDU(False)).handleFrame(answer, UNIT, 0)
+        _, request = FramerRTU(DecodePDU(is_server=True)).handleFrame(question, UNIT, 0)
+        _, reply = FramerRTU(DecodePDU(is_server=False)).handleFrame(answer, UNIT, 0)
         assert request is not None
         assert reply is not None
         assert reply.function_code & 0x7F == request.function_code

@@ -9,6 +9,7 @@ import pytest
 from gateway.app import run
 from gateway.config import BrokerSection, GatewayConfig
 from gateway.core.messages import dbirth
+from gateway.core.statistics import DeviceStatistics
 from gateway.devices import births_of
 from gateway.line_config import DEVICE_POINTS_MAX, DeviceSection
 from gateway.uplink import read_broker
@@ -76,7 +77,14 @@ def test_the_largest_device_is_born_in_one_message():
     )
     sheet = RegisterMap(model="m", description="", registers=registers)
 
-    born = dbirth(births_of(section, sheet), seq=255, epoch=2**63, last={}, at=Instant(2**40))
+    born = dbirth(
+        births_of(section, sheet),
+        seq=255,
+        epoch=2**63,
+        last={},
+        vitals=DeviceStatistics().vitals(),
+        at=Instant(2**40),
+    )
 
     assert len(born) <= 2 * PAYLOAD_TARGET
 

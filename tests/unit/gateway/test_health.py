@@ -74,7 +74,7 @@ def test_every_line_tells_how_busy_it_is(tmp_path):
         assert 'mainwatch_gateway_line_utilisation_ratio{line="rs485-1"} 1.43\n' in text
         assert "# TYPE mainwatch_gateway_line_skipped_polls_total counter\n" in text
         assert "mainwatch_gateway_temperature_celsius nan\n" in text
-        assert session.vitals["mw/health/rs485-1/line_utilisation_ratio"] == 1.43
+        assert session.vitals["rs485-1/line_utilisation_ratio"] == 1.43
 
 
 def test_prometheus_reads_them_on_loopback_and_nothing_else(tmp_path):
@@ -122,18 +122,14 @@ def test_a_taken_port_is_refused_by_its_key(tmp_path):
 
 def test_the_node_is_born_with_its_health_and_later_tells_what_changed():
     world = World()
-    world.session.vitals = {"mw/health/backlog_samples": 3.0, "mw/health/temperature": None}
+    world.session.vitals = {"backlog_samples": 3.0, "temperature": None}
     world.live()
     (_, born), *_ = [p for p in published(world.said) if p[0].kind is MessageKind.NBIRTH]
     assert [(m.name, m.value) for m in born.metrics[-2:]] == [
         ("mw/health/backlog_samples", 3.0),
         ("mw/health/temperature", None),
     ]
-    world.session.vitals = {
-        "mw/health/backlog_samples": 4.0,
-        "mw/health/temperature": None,
-        "mw/health/unborn": 1.0,
-    }
+    world.session.vitals = {"backlog_samples": 4.0, "temperature": None, "unborn": 1.0}
 
     first, second = world.tick(10_000), world.tick(10_000)
 
