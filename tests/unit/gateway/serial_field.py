@@ -89,9 +89,7 @@ async def cable() -> AsyncIterator[tuple[str, str]]:
             os.close(master)
 
 
-def line_on(
-    path: str, *, timeout_s: float = 0.1, quiet_s: float = 0.1, baud: int = BAUD
-) -> Line:
+def line_on(path: str, *, timeout_s: float = 0.1, quiet_s: float = 0.1, baud: int = BAUD) -> Line:
     timing = LineTiming(baud=baud, char_bits=10, has_gaps=True)
     return Line(
         Place(kind="rtu", serial=path, timing=timing),

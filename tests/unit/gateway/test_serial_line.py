@@ -250,7 +250,9 @@ def devices() -> list[SimDevice]:
 def test_pymodbus_answers_on_a_serial_line():
     async def scenario() -> list[Reply]:
         async with cable() as (ours, theirs):
-            server = ModbusSerialServer(devices(), port=theirs, baudrate=9600, framer=FramerType.RTU)
+            server = ModbusSerialServer(
+                devices(), port=theirs, baudrate=9600, framer=FramerType.RTU
+            )
             await server.serve_forever(background=True)
             line = line_on(ours, timeout_s=1.0)
             try:
