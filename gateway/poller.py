@@ -76,6 +76,7 @@ class Poller:
                     await clock.sleep_until(Instant(clock.now() + wait_ms))
                     continue
                 await self._poll(schedule, *self._entries[n])
+                self._let_go(schedule, clock.monotonic_ms())
                 self._measure(clock.monotonic_ms())
         finally:
             self.line.close()
@@ -212,6 +213,11 @@ class Poller:
             return True
         self._busy.pop(device.id)
         return False
+
+    def _let_go(self, schedule: Schedule, now_ms: int) -> None:
+        """Count what low priority has missed, so that it is known even when it is never its turn."""
+        for device, _, slot in self._entries:
+            self._count(device, schedule.overdue(slot, now_ms=now_ms), is_low=True)
 
     def _measure(self, now_ms: int) -> None:
         """Know what share of its time the line was held lately."""

@@ -97,14 +97,14 @@ def polls(wanted: Sequence[Wanted], costs: Costs) -> tuple[Poll, ...]:
     """Return the polls of a device, those of high priority and short period first.
 
     A rarely wanted register may be read along with a faster poll where that is cheaper than a
-    request of its own: whole classes are weighed against each other, and what lies within a faster
-    poll's blocks comes with them for nothing.
+    request of its own: whole classes of one priority are weighed against each other, and what lies
+    within a faster poll's blocks, whatever its priority, comes with them for nothing.
     """
     classes: dict[tuple[bool, int], list[Register]] = {}
     for w in sorted(wanted, key=lambda w: (w.is_low, w.period_ms)):
         classes.setdefault((w.is_low, w.period_ms), []).append(w.register)
     keys = list(classes)
-    hosts = [[k for k in keys if k[1] <= key[1] and k[0] <= key[0]] for key in keys]
+    hosts = [[k for k in keys if k[1] <= key[1] and k[0] == key[0]] for key in keys]
     if len(keys) > CLASSES_MERGED_MAX:
         hosts = [[key] for key in keys]
     best: tuple[float, int, tuple[Poll, ...]] | None = None
@@ -115,7 +115,7 @@ def polls(wanted: Sequence[Wanted], costs: Costs) -> tuple[Poll, ...]:
         for key, host in zip(keys, assignment, strict=True):
             merged.setdefault(host, []).extend(classes[key])
         found = _with_riders({key: merged[key] for key in sorted(merged)}, costs)
-        worth = (load(found, costs), len(found), found)
+        worth = (load(found, costs), -len(found), found)
         if best is None or worth[:2] < best[:2]:
             best = worth
     return best[2] if best is not None else ()

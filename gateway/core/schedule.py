@@ -60,6 +60,14 @@ class Schedule:
         )
         return missed
 
+    def overdue(self, slot: Slot, *, now_ms: int) -> int:
+        """Let go of what a waiting poll of low priority has missed; return how many that were."""
+        if not slot.is_low or slot.is_probe:
+            return 0
+        missed = max(0, (now_ms - slot.due_ms) // slot.period_ms)
+        slot.due_ms += missed * slot.period_ms
+        return missed
+
     def put_off(self, slot: Slot, *, until_ms: int) -> None:
         """Leave a poll alone until then."""
         self._after_probe = slot.is_probe
