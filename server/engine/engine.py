@@ -28,18 +28,24 @@ class Engine:
         self._incidents = Incidents()
         self._keys = Keys()
 
-    def run(self, events: Sequence[Event]) -> list[list[Effect]]:
-        """Return what follows from each event; how they are cut into runs changes nothing."""
-        return [self.apply(event) for event in events]
-
     def apply(self, event: Event) -> list[Effect]:
         """Do everything the server does with one event, in order."""
-        if isinstance(event, RegistryChanged):
-            self.registry = event.registry
-        if isinstance(event, Commanded) and not self._keys.is_new(event.key):
-            return []
-        arrivals = self._hosts.apply(event)
-        findings = self._detectors.apply(event, arrivals)
-        alarms = self._alarms.apply(event, findings, self._incidents.members_of(event))
-        incidents = self._incidents.apply(event, alarms)
-        return [*arrivals, *alarms, *incidents]
+        return self.run([event])[0]
+
+    def run(self, events: Sequence[Event]) -> list[list[Effect]]:
+        """Return what follows from each event; how they are cut into runs changes nothing."""
+        is_new = [not isinstance(e, Commanded) or self._keys.is_new(e.key) for e in events]
+        arrivals = [
+            self._hosts.apply(e) if new else [] for e, new in zip(events, is_new, strict=True)
+        ]
+        findings = self._detectors.run(events, arrivals)
+        effects = []
+        for event, new, arrived, found in zip(events, is_new, arrivals, findings, strict=True):
+            if isinstance(event, RegistryChanged):
+                self.registry = event.registry
+            if not found and not (new and isinstance(event, Commanded)):
+                effects.append(arrived)
+                continue
+            alarms = self._alarms.apply(event, found, self._incidents.members_of(event))
+            effects.append([*arrived, *alarms, *self._incidents.apply(event, alarms)])
+        return effects
