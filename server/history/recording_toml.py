@@ -3,6 +3,7 @@
 The unit of a point is that of its samples; whoever reads them gets the house unit.
 """
 
+import json
 import tomllib
 from datetime import datetime
 from pathlib import Path
@@ -37,7 +38,7 @@ def instant_of(value: Any) -> Any:
 
 def told_instant(at: int) -> str:
     """Return an instant as ISO 8601 in UTC, with milliseconds where there are any."""
-    text = str(np.datetime64(at, "ms"))
+    text = str(np.datetime64(int(at), "ms"))
     return f"{text.removesuffix('.000')}Z"
 
 
@@ -258,3 +259,40 @@ def _repeated(what: str, ids: list[str]) -> list[str]:
     return [
         f"{what}[{n}].id: {name!r} is used twice" for n, name in enumerate(ids) if name in ids[:n]
     ]
+
+
+def text_of(found: Description) -> str:
+    """Return the text of a recording.toml that says this, and what is default not at all."""
+    head = found.recording.model_dump(by_alias=True, exclude_none=True)
+    head |= {key: _Moment(told_instant(head[key])) for key in ("from", "to")}
+    tables = [("[recording]", head)]
+    for title, sections in (("[[zone]]", found.zone), ("[[point]]", found.point)):
+        for section in sections:
+            body = section.model_dump(mode="json", exclude_defaults=True)
+            tables.append((title, body))
+    return "\n".join(
+        f"{title}\n" + "".join(f"{key} = {_toml(value)}\n" for key, value in body.items())
+        for title, body in tables
+    )
+
+
+class _Moment(str):
+    """An instant that TOML writes without quotes."""
+
+    __slots__ = ()
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case _Moment():
+            return str(value)
+        case dict():
+            return "{ " + ", ".join(f"{key} = {_toml(v)}" for key, v in value.items()) + " }"
+        case list() | tuple():
+            return "[" + ", ".join(_toml(v) for v in value) + "]"
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        case float() if value.is_integer():
+            return str(int(value))
+        case _:
+            return str(value)

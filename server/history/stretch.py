@@ -78,16 +78,19 @@ def joined(parts: Sequence[Stretch]) -> Stretch:
         if name in _ABSENT and all(getattr(p, name) is None for p in parts):
             columns[name] = None
         else:
-            columns[name] = np.concatenate([_filled(p, name, gateways) for p in parts])
+            columns[name] = np.concatenate([filled(p, name, gateways) for p in parts])
     return Stretch(**columns, gateways=gateways)
 
 
-def _filled(part: Stretch, name: str, gateways: tuple[str, ...]) -> npt.NDArray[Any]:
+def filled(
+    part: Stretch, name: str, gateways: tuple[str, ...] | None = None
+) -> npt.NDArray[Any]:
+    """Return a column, made up where it was left out; gateways as numbers of `gateways`."""
     column: npt.NDArray[Any] | None = getattr(part, name)
     if column is None:
         kind, value = _ABSENT[name]
         return np.full(len(part), value, dtype=kind)
-    if name == "gateway" and part.gateways != gateways:
+    if name == "gateway" and gateways is not None and part.gateways != gateways:
         places = [gateways.index(g) for g in part.gateways]
         numbers: Int32s = np.array([*places, NO_GATEWAY], dtype=np.int32)
         column = numbers[column]
