@@ -1,22 +1,17 @@
 """A TOML file to a frozen model, or every mistake in it by file and key."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from telemetry.errors import ConfigError
+from telemetry.mistakes import told
 from telemetry.register_map import RegisterMap
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_EXPECTED = {
-    "extra_forbidden": "unknown key",
-    "unexpected_keyword_argument": "unknown key",
-    "missing": "required key is missing",
-}
 
 
 def configs_folder() -> Path:
@@ -48,7 +43,7 @@ def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
     try:
         return model.model_validate(body)
     except ValidationError as e:
-        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e))) from None
+        raise ConfigError("; ".join(f"{path}: {line}" for line in told(e))) from None
 
 
 def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
@@ -68,7 +63,7 @@ def load_register_map(path: Path) -> RegisterMap:
     try:
         found = TypeAdapter(RegisterMap).validate_python(read_toml(path))
     except ValidationError as e:
-        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e))) from None
+        raise ConfigError("; ".join(f"{path}: {line}" for line in told(e))) from None
     refuse(path, found.problems())
     return found
 
@@ -77,18 +72,6 @@ def refuse(path: Path, problems: Sequence[str]) -> None:
     """Raise `ConfigError` with the file's name before each problem, if there is any."""
     if problems:
         raise ConfigError("; ".join(f"{path}: {problem}" for problem in problems))
-
-
-def _mistakes(error: ValidationError) -> list[str]:
-    lines = []
-    for e in error.errors():
-        key = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]).lstrip(".")
-        if e["type"] in _EXPECTED:
-            lines.append(f"{key}: {_EXPECTED[e['type']]}")
-        else:
-            found = "" if isinstance(e["input"], Mapping | list) else f", was {e['input']!r}"
-            lines.append(f"{key}: {e['msg'].removeprefix('Value error, ')}{found}")
-    return lines
 
 
 def _override(body: dict[str, Any], override: str) -> None:
