@@ -5,15 +5,18 @@ pickled between any two events; the pickle is a cache of the fold, never a truth
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from server.engine.alarms import Alarms
 from server.engine.commands import Keys
+from server.engine.detectors.block import Block
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Effect
-from server.engine.events import Commanded, Event, RegistryChanged
+from server.engine.events import Commanded, Event, RegistryChanged, Tick
 from server.engine.hosts import Hosts
 from server.engine.incidents import Incidents
 from server.engine.registry import Registry
+from telemetry.instant import Instant
 
 
 class Engine:
@@ -31,6 +34,20 @@ class Engine:
     def apply(self, event: Event) -> list[Effect]:
         """Do everything the server does with one event, in order."""
         return self.run([event])[0]
+
+    def play(self, block: Block) -> list[tuple[Instant, Effect]]:
+        """Return what follows from a block of samples that came without messages, and when.
+
+        It is what the same samples bring live: a recording has neither births nor deaths.
+        """
+        effects: list[tuple[Instant, Effect]] = []
+        found = self._detectors.judge(block)
+        for tick, findings in groupby(found, key=lambda told: told[0]):
+            event = Tick(at=Instant(int(block.ticks[tick])))
+            alarms = self._alarms.apply(event, [f for _, f in findings], ())
+            all_of_it = [*alarms, *self._incidents.apply(event, alarms)]
+            effects += [(event.at, effect) for effect in all_of_it]
+        return effects
 
     def run(self, events: Sequence[Event]) -> list[list[Effect]]:
         """Return what follows from each event; how they are cut into runs changes nothing."""

@@ -82,9 +82,7 @@ def joined(parts: Sequence[Stretch]) -> Stretch:
     return Stretch(**columns, gateways=gateways)
 
 
-def filled(
-    part: Stretch, name: str, gateways: tuple[str, ...] | None = None
-) -> npt.NDArray[Any]:
+def filled(part: Stretch, name: str, gateways: tuple[str, ...] | None = None) -> npt.NDArray[Any]:
     """Return a column, made up where it was left out; gateways as numbers of `gateways`."""
     column: npt.NDArray[Any] | None = getattr(part, name)
     if column is None:

@@ -54,12 +54,15 @@ class Names:
 
     def __init__(self) -> None:
         self._number: dict[PointId, int] = {}
+        self._names: tuple[PointId, ...] = ()
         self._rows: dict[tuple[PointId, ...], Ints] = {}
 
     @property
     def names(self) -> tuple[PointId, ...]:
-        """Return every name by its number."""
-        return tuple(self._number)
+        """Return every name by its number: the same tuple until there are more."""
+        if len(self._names) != len(self._number):
+            self._names = tuple(self._number)
+        return self._names
 
     def rows(self, names: tuple[PointId, ...]) -> Ints:
         """Return the numbers of names; scans name the same points again and again."""

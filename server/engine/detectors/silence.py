@@ -85,6 +85,7 @@ class Silence:
         self._gateway_of = np.zeros(0, dtype=np.int64)
         self._was_bad = np.zeros(0, dtype=np.bool_)
         self._numbers = np.zeros(0, dtype=np.int64)
+        self._names: tuple[PointId, ...] = ()
 
     def registry_changed(self, points: dict[PointId, Point], *, at: Instant) -> None:
         """Watch these points from now on."""
@@ -104,7 +105,7 @@ class Silence:
         codes = [self._codes.get(h.gateway, -1) for h in self._order]
         self._gateway_of = np.array(codes, dtype=np.int64)
         self._was_bad = np.array([h.bad_since is not None for h in self._order], dtype=np.bool_)
-        self._numbers = np.zeros(0, dtype=np.int64)
+        self._names = ()
         self._wake(at)
 
     def linked(self, at: Instant, *, is_up: bool) -> None:
@@ -148,7 +149,8 @@ class Silence:
 
     def _numbers_of(self, points: tuple[PointId, ...]) -> Ints:
         """Return our numbers of a block's points, -1 for those of no registry."""
-        if len(points) != len(self._numbers):
+        if self._names is not points:
+            self._names = points
             known = [h.number if (h := self._heard.get(p)) else -1 for p in points]
             self._numbers = np.array(known, dtype=np.int64)
         return self._numbers

@@ -64,7 +64,7 @@ class Watch:
             (self.falls.columns[n].stop - 1, plot.meters) for n, plot in enumerate(judged)
         ]
         self._tables: list[Ints] = []
-        self._known = -1
+        self._names: tuple[PointId, ...] = ()
 
     def run(self, block: Block, good: Ints) -> tuple[Ints, Bools, list[tuple[int, Finding]]]:
         """Judge a block; `good` are the places of its good samples.
@@ -88,8 +88,8 @@ class Watch:
         return wanted, is_in_time, [(int(rows.tick[row]), f) for row, f in found]
 
     def _wanted(self, block: Block, good: Ints) -> tuple[Ints, Ints]:
-        if self._known != len(block.points):
-            self._known = len(block.points)
+        if self._names is not block.points:
+            self._names = block.points
             self._tables = _tables(self.plots, block.points)
         point = block.point[good]
         places, columns = [good[:0]], [good[:0]]
