@@ -6,7 +6,7 @@ transaction as the samples: after a crash the rest is derived again from the jou
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,12 @@ WHERE excluded.at >= last.at OR excluded.arrived_at >= last.arrived_at + 15000
 """
 """A live sample older than the last is the newest all the same when nothing else came for 15 s:
 then the gateway's clock was set back."""
+
+Part = Accepted | Imported
+"""What the historian takes in."""
+
+Also = Callable[[sqlite3.Connection, Sequence[Part]], None]
+"""What else is written in the transaction of a write: all of it is there afterwards, or none."""
 
 IMPORT_SOURCE = "import"
 """The gateway name under which imported history is kept, with the recording's name as its epoch."""
@@ -122,10 +128,11 @@ class Historian:
         row = self._db.execute("SELECT value FROM meta WHERE key = 'through'").fetchone()
         return int(row[0]) if row else 0
 
-    def write(self, parts: Iterable[Accepted | Imported], *, through: int) -> None:
+    def write(self, parts: Sequence[Part], *, through: int, also: Also | None = None) -> None:
         """Write samples and how far the journal has been followed, in one transaction.
 
-        Raises `StorageError`, with nothing of it written.
+        `also` is called inside it, on the one writing connection, after the samples; it neither
+        commits nor keeps the connection. Raises `StorageError`, with nothing of it written.
         """
         try:
             self._db.execute("BEGIN IMMEDIATE")
@@ -134,12 +141,15 @@ class Historian:
                     self._write_imported(part)
                 else:
                     self._write_accepted(part)
+            if also is not None:
+                also(self._db, parts)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('through', ?)", (through,))
             self._db.execute("COMMIT")
         except sqlite3.Error as e:
+            raise StorageError(f"{self._path}: cannot be written: {e}") from e
+        finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            raise StorageError(f"{self._path}: cannot be written: {e}") from e
 
     def close(self) -> None:
         """Close the file."""
