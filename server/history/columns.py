@@ -43,7 +43,7 @@ class Columns:
 
     def arrays(self) -> list[Array]:
         """Return the columns in the order of `KINDS`."""
-        return [getattr(self, name) for name in KINDS]
+        return [getattr(self, name).astype(kind, copy=False) for name, kind in KINDS.items()]
 
     @classmethod
     def of(cls, arrays: Sequence[Array]) -> "Columns":
@@ -87,3 +87,15 @@ class Columns:
     def usable(self) -> Array:
         """Return a mask of what may be computed with: it has a value and is not bad."""
         return ~np.isnan(self.value) & (self.quality != Quality.BAD)
+
+
+def among(numbers: Array, wanted: Array) -> Array:
+    """Return a mask of the numbers that are wanted; both are small and not negative."""
+    if not len(numbers) or not len(wanted):
+        return np.zeros(len(numbers), bool)
+    if len(wanted) == 1:
+        found: Array = numbers == wanted[0]
+        return found
+    table = np.zeros(max(int(numbers.max()), int(wanted.max())) + 1, bool)
+    table[wanted] = True
+    return table[numbers]

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from server.history.columns import Columns
+from server.history.columns import Columns, among
 from server.history.packing import Array, expand, squeeze
 from server.history.words import Words
 from telemetry.errors import StorageError
@@ -85,7 +85,7 @@ class Layout:
         if points is not None:
             edges = np.append(0, np.cumsum(self.group_rows))
             ends = np.append(self.run_first[1:], edges[-1])
-            mine = np.isin(self.run_point, points)
+            mine = among(self.run_point, points)
             held = np.zeros(len(self.group_rows) + 1, "<i4")
             np.add.at(held, np.searchsorted(edges, self.run_first[mine], side="right") - 1, 1)
             np.add.at(held, np.searchsorted(edges, ends[mine], side="left"), -1)
@@ -96,8 +96,15 @@ class Layout:
     def points(self, groups: Sequence[int]) -> Array:
         """Return the point of every row of these groups."""
         edges = np.append(0, np.cumsum(self.group_rows))
-        rows = np.concatenate([np.arange(edges[g], edges[g + 1]) for g in groups])
-        return self.run_point[np.searchsorted(self.run_first, rows, side="right") - 1]
+        ends = np.append(self.run_first[1:], edges[-1])
+        found = []
+        for lo, hi in ((edges[g], edges[g + 1]) for g in groups):
+            first = int(np.searchsorted(self.run_first, lo, side="right")) - 1
+            last = int(np.searchsorted(self.run_first, hi, side="left"))
+            begins = np.maximum(self.run_first[first:last], lo)
+            lengths = np.minimum(ends[first:last], hi) - begins
+            found.append(np.repeat(self.run_point[first:last], lengths))
+        return np.concatenate(found)
 
 
 class DayFile:
@@ -138,9 +145,9 @@ class DayFile:
         found = self._columns(words, groups, whole=whole)
         which = (found.at >= start) & (found.at < end)
         if points is not None:
-            which &= np.isin(found.point, points)
-        if words.void:
-            which &= ~np.isin(found.source, words.void)
+            which &= among(found.point, points)
+        if len(words.void):
+            which &= ~among(found.source, words.void)
         return found if which.all() else found.take(which)
 
     def stripes(self, words: Words) -> Iterator[Columns]:
@@ -149,14 +156,14 @@ class DayFile:
         step = max(1, STRIPE_ROWS // max(1, int(self._layout.group_rows.max(initial=1))))
         for first in range(0, groups, step):
             found = self._columns(words, list(range(first, min(groups, first + step))), whole=True)
-            if words.void:
-                found = found.take(~np.isin(found.source, words.void))
+            if len(words.void):
+                found = found.take(~among(found.source, words.void))
             if len(found):
                 yield found.by_point()
 
     def _columns(self, words: Words, groups: Sequence[int], *, whole: bool) -> Columns:
         wanted = [f.name for f in SCHEMA if f.name != "point"] if whole else list(_JUDGED)
-        if words.void and not whole:
+        if len(words.void) and not whole:
             wanted += _SOURCE
         try:
             table = self._file.read_row_groups(
@@ -166,7 +173,7 @@ class DayFile:
             if whole:
                 found |= {name: _numbers(table[name]) for name in ("arrived_at", "offset")}
                 found["label"] = _pairs(table, ("reason", "time_quality"), words.labels, "<i2")
-            if whole or words.void:
+            if whole or len(words.void):
                 found["source"] = _pairs(table, ("gateway", "epoch"), words.sources, "<i4")
         except (OSError, KeyError, pa.ArrowException) as e:
             raise StorageError(f"{self._path}: is damaged: {e}") from e

@@ -7,9 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from server.history.columns import KINDS, Columns
+from server.history.columns import KINDS, Columns, among
 from server.history.day_file import DayFile, Layout
 from server.history.marks import Marks
 from server.history.packing import Array, expand, split
@@ -66,6 +64,7 @@ class Days:
         self._db = db
         self._path = path
         self.folder = folder_of(path)
+        self._words: Words | None = None
 
     @contextmanager
     def moment(self) -> Iterator[None]:
@@ -75,12 +74,19 @@ class Days:
             return
         try:
             self._db.execute("BEGIN")
+            self._words = None
             yield
         except sqlite3.Error as e:
             raise StorageError(f"{self._path}: cannot be read: {e}") from e
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def words(self) -> Words:
+        """Return what the numbers stand for at this moment."""
+        if self._words is None:
+            self._words = Words.of(self._db)
+        return self._words
 
     def held(self, start: int, end: int) -> list[int]:
         """Return the days that may hold samples or roll-ups of [start, end)."""
@@ -128,7 +134,7 @@ class Days:
         """
         for attempt in range(TRIES):
             with self.moment():
-                words = Words.of(self._db)
+                words = self.words()
                 try:
                     sealed = self._in_file(
                         day, words, points=points, start=start, end=end, whole=whole
@@ -164,7 +170,7 @@ class Days:
                 part = Rollups.of(expand(body, list(ROLLUP_KINDS.values()), rows))
             except ValueError as e:
                 raise StorageError(f"{self._path}: a roll-up of day {day}: {e}") from e
-            found.append(part if points is None else part.take(np.isin(part.point, points)))
+            found.append(part if points is None else part.take(among(part.point, points)))
         return Rollups.added(found)
 
     def rollups(self, width: str, day: int, points: Array | None) -> Rollups:
@@ -218,9 +224,9 @@ class Days:
         found = Columns.joined(parts)
         which = (found.at >= start) & (found.at < end)
         if points is not None:
-            which &= np.isin(found.point, points)
-        if words.void:
-            which &= ~np.isin(found.source, words.void)
+            which &= among(found.point, points)
+        if len(words.void):
+            which &= ~among(found.source, words.void)
         return found if which.all() else found.take(which)
 
 

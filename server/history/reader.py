@@ -191,15 +191,18 @@ class Reader:
 
     def points(self) -> dict[int, str]:
         """Return every point by its number."""
-        return self._words().points
+        with self._days.moment():
+            return self._words().points
 
     def sources(self) -> dict[int, tuple[str, str]]:
         """Return gateway and epoch of every source by its number."""
-        return {number: source for source, number in self._words().sources.items()}
+        with self._days.moment():
+            return {number: source for source, number in self._words().sources.items()}
 
     def labels(self) -> dict[int, tuple[str, str]]:
         """Return reason and time quality of every label by its number."""
-        return {number: label for label, number in self._words().labels.items()}
+        with self._days.moment():
+            return {number: label for label, number in self._words().labels.items()}
 
     def marks(self) -> list[Mark]:
         """Return every quality mark, in the order of its revision."""
@@ -241,7 +244,7 @@ class Reader:
         self._db.close()
 
     def _words(self) -> Words:
-        return Words.of(self._db)
+        return self._days.words()
 
     def _judged(self, points: Array, start: int, end: int) -> Columns:
         return self._found(points, start, end, marked=True, whole=False)

@@ -59,7 +59,7 @@ class Rollups:
 
     def arrays(self) -> list[Array]:
         """Return the columns in the order of `KINDS`."""
-        return [getattr(self, name) for name in KINDS]
+        return [getattr(self, name).astype(kind, copy=False) for name, kind in KINDS.items()]
 
     @classmethod
     def of(cls, arrays: Sequence[Array]) -> "Rollups":

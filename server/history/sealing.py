@@ -16,7 +16,7 @@ from threading import RLock
 import numpy as np
 import pyarrow as pa
 
-from server.history.columns import Columns
+from server.history.columns import Columns, among
 from server.history.day_file import STRIPE_ROWS, DayFile, DayWriter, Layout
 from server.history.days import EVER, Days, Sealed, unpacked
 from server.history.keeping import Keeping
@@ -33,7 +33,7 @@ log = logging.getLogger("mainwatch.history")
 RETRY_MS = HOUR_MS
 """How long a day that could not be sealed is left alone."""
 
-POINTS_PER_CHUNK = 32
+POINTS_PER_CHUNK = 100
 """Points whose roll-ups of a day lie together: few enough that a year of one point is quick."""
 
 _FAILURES = (StorageError, sqlite3.Error, OSError, pa.ArrowException)
@@ -99,7 +99,7 @@ class Sealer:
             blocks=[n for (n,) in db.execute("SELECT n FROM block WHERE day = ? ORDER BY n", (day,))],
             earlier=days.sealed(day),
             asked=db.execute("SELECT COALESCE(MAX(n), 0) FROM again").fetchone()[0],
-            words=Words.of(db),
+            words=days.words(),
         )
         if drawn.earlier is not None and drawn.earlier.name is None:
             self._add_to_dropped(days, db, drawn)
@@ -171,11 +171,10 @@ class Sealer:
             sealed = days.sealed(day)
             hours = None
             if sealed is not None and sealed.name is not None:
-                words = Words.of(db)
                 with days.open(sealed) as file:
-                    mine = file.read(words, points=points, start=EVER[0], end=EVER[1], whole=False)
+                    mine = file.read(days.words(), points=points, start=EVER[0], end=EVER[1], whole=False)
                 others = days.kept_rollups("hour", day, None)
-                others = others.take(~np.isin(others.point, points))
+                others = others.take(~among(others.point, points))
                 hours = Rollups.added([others, days.computed(mine)])
             properties = Properties(db)
         with self._lock, self._transaction() as tx:
@@ -234,7 +233,7 @@ def _stripes(days: Days, db: sqlite3.Connection, drawn: Drawn) -> Iterator[Colum
             part = unpacked(*db.execute("SELECT rows, tidy, body FROM block WHERE n = ?", (n,)).fetchone())
         except ValueError as e:
             raise StorageError(f"block {n} of the historian is damaged: {e}") from e
-        parts.append(part.take(~np.isin(part.source, drawn.words.void)))
+        parts.append(part.take(~among(part.source, drawn.words.void)))
         if sum(len(p) for p in parts) >= STRIPE_ROWS:
             yield Columns.joined(parts).by_point()
             parts = []
@@ -249,7 +248,7 @@ def _hours(days: Days, path: Path, layout: Layout, words: Words) -> Rollups:
     found = []
     with DayFile(path, layout) as file:
         for points in np.array_split(named, min(parts, len(named))):
-            some = file.read(words, points=points, start=EVER[0], end=EVER[1], whole=False)
+            some = file.read(days.words(), points=points, start=EVER[0], end=EVER[1], whole=False)
             found.append(days.computed(some))
     return Rollups.added(found)
 

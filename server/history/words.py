@@ -18,7 +18,7 @@ class Words:
     points: dict[int, str]
     sources: dict[tuple[str, str], int]
     labels: dict[tuple[str, str], int]
-    void: tuple[int, ...]
+    void: Array
 
     @classmethod
     def of(cls, db: sqlite3.Connection) -> "Words":
@@ -29,7 +29,7 @@ class Words:
             points=dict(read("SELECT number, id FROM point")),
             sources={(gateway, epoch): n for gateway, epoch, n, _ in sources},
             labels={(a, b): n for a, b, n in read("SELECT reason, time_quality, number FROM label")},
-            void=tuple(n for _, _, n, void in sources if void),
+            void=np.array([n for _, _, n, void in sources if void], "<i4"),
         )
 
     def numbers(self, points: tuple[str, ...] | list[str]) -> Array:
