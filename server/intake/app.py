@@ -15,6 +15,7 @@ from server.config import ServerConfig
 from server.engine.events import Imported, RegistryChanged, Started
 from server.history import recording
 from server.history.historian import Historian
+from server.history.keeping import Keeping
 from server.intake.door import Door
 from server.intake.journal import Journal
 from server.intake.loop import Intake
@@ -32,7 +33,7 @@ async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio
     door = await asyncio.to_thread(
         Door,
         journal=journal,
-        historian=Historian(data / "historian.db"),
+        historian=Historian(data / "historian.db", keeping=Keeping.of(config.history)),
         host_id=config.server.host_id,
         version=f"{version('mainwatch')}+{_code()}",
         checkpoint=data / "engine.checkpoint",

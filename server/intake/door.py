@@ -16,9 +16,9 @@ from threading import Lock
 
 from server.engine.effects import Accepted, AckDue, Effect, RebirthDue
 from server.engine.engine import Engine
-from server.engine.events import Event, Imported
+from server.engine.events import Event, Imported, RegistryChanged
 from server.engine.registry import Registry
-from server.history.historian import Historian
+from server.history.historian import Historian, Part
 from server.intake.journal import Derived, Journal
 from telemetry.errors import StorageError
 from telemetry.instant import MINUTE_MS, Clock, Instant
@@ -111,12 +111,12 @@ class Door:
             return Outgoing(acks=(), rebirths=(), recorded=0, through=self._journal.last_seq)
         written = self._historian.through
         known = self._journal.effects_through
-        samples: list[Accepted | Imported] = []
+        samples: list[Part] = []
         derived: list[Derived] = []
         passing: list[Effect] = []
         for seq, event in numbered:
             n = 0
-            if isinstance(event, Imported) and seq > written:
+            if isinstance(event, Imported | RegistryChanged) and seq > written:
                 samples.append(event)
             for effect in self._engine.apply(event):
                 if isinstance(effect, Accepted):
