@@ -5,12 +5,14 @@ pickled between any two events; the pickle is a cache of the fold, never a truth
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from server.engine.alarms import Alarms
 from server.engine.commands import Keys
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Effect
-from server.engine.events import Commanded, Event, RegistryChanged
+from server.engine.events import Commanded, Event, ModelPublished, RegistryChanged, Started
+from server.engine.essentials import number_on
 from server.engine.hosts import Hosts
 from server.engine.incidents import Incidents
 from server.engine.registry import Registry
@@ -22,6 +24,7 @@ class Engine:
     def __init__(self, host_id: str) -> None:
         self.host_id = host_id
         self.registry = Registry()
+        self.models: dict[str, dict[str, Any]] = {}
         self._hosts = Hosts()
         self._detectors = Detectors()
         self._alarms = Alarms()
@@ -36,6 +39,10 @@ class Engine:
         """Do everything the server does with one event, in order."""
         if isinstance(event, RegistryChanged):
             self.registry = event.registry
+        if isinstance(event, ModelPublished):
+            self.models[event.zone] = event.artefact
+        if isinstance(event, Started):
+            number_on(self, event.settings)
         if isinstance(event, Commanded) and not self._keys.is_new(event.key):
             return []
         arrivals = self._hosts.apply(event)

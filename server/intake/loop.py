@@ -28,6 +28,8 @@ QUEUE_MAX = 20_000
 BATCH_MAX = 5_000
 GROUP_COMMIT_S = 0.05
 """How long the first message of a batch waits for company: at most 20 commits a second."""
+KEEP_EVERY_S = 1.0
+"""How often it is looked whether a segment is to be sealed or a checkpoint to be written."""
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 CANCEL_AGAIN_S = 0.5
 COMMAND_MAX = 65_536
@@ -66,6 +68,7 @@ class Intake:
                     tasks.create_task(self._pass_the_door()),
                     tasks.create_task(self._tick()),
                     tasks.create_task(self._stay_linked()),
+                    tasks.create_task(self._keep()),
                 ]
                 ready.set()
                 await stop.wait()
@@ -112,6 +115,12 @@ class Intake:
             at = Instant(min(max(at + SECOND_MS, second), second + 2 * SECOND_MS))
             await self._clock.sleep_until(at)
             await self._queue.put(_Waiting(make=lambda stamp: Tick(at=stamp)))
+
+    async def _keep(self) -> None:
+        """Look after the journal while messages go on passing the door."""
+        while True:
+            await asyncio.to_thread(self._door.keep)
+            await asyncio.sleep(KEEP_EVERY_S)
 
     async def _stay_linked(self) -> None:
         broker = self._config.broker
