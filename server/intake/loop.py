@@ -150,9 +150,10 @@ class Intake:
         await self._queue.put(_Waiting(make=lambda at: Linked(at=at, up=True)))
         self._link = link
         try:
-            async for topic, payload in link.messages():
-                make = partial(_arrived, topic, payload)
-                await self._queue.put(_Waiting(make=make))
+            async for messages in link.messages():
+                for topic, payload in messages:
+                    make = partial(_arrived, topic, payload)
+                    await self._queue.put(_Waiting(make=make))
         finally:
             self._link = None
 
