@@ -109,6 +109,8 @@ class Gateway:
     sent: int = 0
     acked: int = 0
     seq: int = 0
+    heard_at: float = 0.0
+    """When the last acknowledgement came that said more than the one before."""
     under_way: deque[tuple[int, float]] = field(default_factory=deque)
     """Ends of the messages that are not acknowledged, and when each was sent."""
 
@@ -179,8 +181,9 @@ def _properties(point: str) -> dict[str, Property]:
 
 
 def value_at(offset: int) -> float:
-    """Return the value of the sample with that offset: a pressure with steps of 0.1 kPa."""
-    return 300.0 + (offset * 7919 % 97) / 10
+    """Return the value of the sample with that offset: a pressure that falls now and then."""
+    is_low = offset // 5_000 % 4 == 3
+    return (90.0 if is_low else 300.0) + (offset * 7919 % 97) / 10
 
 
 def payload_of(epoch: int, first: int, *, at: Instant, seq: int, names: list[str]) -> bytes:
@@ -271,7 +274,8 @@ class Fleet:
                 self.rebirths += 1
             offset = said.get(mw.ACK)
             if isinstance(offset, int) and said.get(mw.ACK_EPOCH) == gateway.epoch:
-                gateway.acked = max(gateway.acked, offset)
+                if offset > gateway.acked:
+                    gateway.acked, gateway.heard_at = offset, now
                 while gateway.under_way and gateway.under_way[0][0] <= offset:
                     self.delays.append(now - gateway.under_way.popleft()[1])
             self.progress.notify_all()

@@ -17,7 +17,7 @@ from server.engine.events import Imported, RegistryChanged, Started
 from server.history import recording
 from server.history.historian import Historian
 from server.intake import state
-from server.intake.door import Door, Keeping
+from server.intake.door import Door, JournalRule
 from server.intake.journal import Journal
 from server.intake.loop import Intake
 from server.intake.state import StateFile
@@ -56,7 +56,7 @@ async def _serve(
         version=f"{version('mainwatch')}+{_code()}",
         checkpoint=data / "engine.checkpoint",
         clock=clock,
-        keeping=_keeping(config),
+        rule=_rule(config),
     )
     try:
         await asyncio.to_thread(_open_door, door, journal, config)
@@ -71,9 +71,9 @@ async def _serve(
         await asyncio.to_thread(door.close)
 
 
-def _keeping(config: ServerConfig) -> Keeping:
+def _rule(config: ServerConfig) -> JournalRule:
     rule = config.journal
-    return Keeping(
+    return JournalRule(
         segment_bytes=round(rule.segment_max_mb * 1e6),
         segment_ms=round(rule.segment_max_h * HOUR_MS),
         keep_ms=round(rule.keep_days * DAY_MS),

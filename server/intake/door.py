@@ -48,7 +48,7 @@ class Outgoing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class JournalRule:
     """When a segment is sealed, and what is kept of the past."""
 
     segment_bytes: int = 64_000_000
@@ -70,14 +70,14 @@ class Door:
         version: str,
         checkpoint: Path,
         clock: Clock,
-        keeping: Keeping | None = None,
+        rule: JournalRule | None = None,
     ) -> None:
         self._journal = journal
         self._host_id = host_id
         self._code = f"{version} {host_id}"
         self._checkpoint = checkpoint
         self._clock = clock
-        self._keeping = keeping or Keeping()
+        self._rule = rule or JournalRule()
         self._checkpoint_at = Instant(0)
         self._admitted_ms = clock.monotonic_ms()
         self._is_broken = False
@@ -131,7 +131,7 @@ class Door:
         Admissions go on meanwhile. Raises `StorageError` when the disk refuses.
         """
         now = self._clock.now()
-        rule = self._keeping
+        rule = self._rule
         since = self._journal.open_since
         is_old = since is not None and now - since >= rule.segment_ms
         if is_old or self._journal.open_bytes >= rule.segment_bytes:

@@ -104,4 +104,8 @@ class HistoryFeed:
 
 
 def _size(part: Part) -> int:
-    return len(part.rows) if isinstance(part, Imported) else len(part.samples)
+    match part:
+        case Accepted():
+            return len(part.samples)
+        case Imported():
+            return len(part.rows)

@@ -28,6 +28,8 @@ QUEUE_MAX = 20_000
 BATCH_MAX = 5_000
 GROUP_COMMIT_S = 0.05
 """How long the first message of a batch waits for company: at most 20 commits a second."""
+CROWD = 200
+"""Messages that are company enough: with so many waiting nobody waits for more."""
 KEEP_EVERY_S = 1.0
 """How often it is looked whether a segment is to be sealed or a checkpoint to be written."""
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -84,7 +86,8 @@ class Intake:
     async def _pass_the_door(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            await asyncio.sleep(GROUP_COMMIT_S)
+            if self._queue.qsize() < CROWD:
+                await asyncio.sleep(GROUP_COMMIT_S)
             while len(batch) < BATCH_MAX and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             out = await asyncio.to_thread(self._door.admit, [w.make for w in batch])
