@@ -120,9 +120,7 @@ def _offer(options: argparse.Namespace, fleet: Fleet, pids: list[int]) -> dict[s
         "ack_p95_s": _part(delays, 0.95),
         "ack_p50_s": _part(delays, 0.5),
         "ack_worst_s": _part(delays, 1.0),
-        "offered_per_s": round(
-            (rounds - warm) * options.gateways * options.points / offered_s
-        ),
+        "offered_per_s": round((rounds - warm) * options.gateways * options.points / offered_s),
         "samples": samples,
         "all_acknowledged": done,
         "rebirths": fleet.rebirths,

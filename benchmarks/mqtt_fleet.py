@@ -65,9 +65,7 @@ class Connection:
         assert (kind, answer[1]) == (0x20, 0), answer
 
     def subscribe(self, *topics: str) -> None:
-        body = b"\x00\x01" + b"".join(
-            len(t).to_bytes(2) + t.encode() + b"\x00" for t in topics
-        )
+        body = b"\x00\x01" + b"".join(len(t).to_bytes(2) + t.encode() + b"\x00" for t in topics)
         self.socket.sendall(_packet(0x82, body))
 
     def receive(self) -> tuple[int, bytes]:

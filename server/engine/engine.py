@@ -11,8 +11,8 @@ from server.engine.alarms import Alarms
 from server.engine.commands import Keys
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Effect
-from server.engine.events import Commanded, Event, ModelPublished, RegistryChanged, Started
 from server.engine.essentials import number_on
+from server.engine.events import Commanded, Event, ModelPublished, RegistryChanged, Started
 from server.engine.hosts import Hosts
 from server.engine.incidents import Incidents
 from server.engine.registry import Registry

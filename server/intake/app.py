@@ -35,10 +35,10 @@ async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio
     """
     said = StateFile(config.server.data)
     try:
-        said.say(state.STARTING, at=clock.now())
+        said.make(at=clock.now())
         await _serve(config, clock, ready, stop, said)
         said.say(state.ENDED, at=clock.now())
-    except BaseException as e:
+    except (Exception, BaseExceptionGroup) as e:
         said.fell(e, at=clock.now())
         raise
 

@@ -214,9 +214,7 @@ class Journal:
             "SELECT seq, at, kind, body FROM event WHERE seq <= ? ORDER BY seq", (through,)
         )
         snapshot = nothing if row is None else opening_of(row)
-        return Sealed(
-            header=header, hash=seal(self._folder, header, snapshot, rows), counts=counts
-        )
+        return Sealed(header=header, hash=seal(self._folder, header, snapshot, rows), counts=counts)
 
     def sealed(self, done: Sealed, snapshot: Snapshot) -> None:
         """Let the sealed events leave the open file, which begins with `snapshot` from now on."""

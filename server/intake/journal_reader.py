@@ -162,4 +162,3 @@ def opening_of(row: tuple[int, int, str, bytes, bytes]) -> Snapshot:
     """Return the snapshot that the open file begins with."""
     seq, at, code, essentials, engine = row
     return Snapshot(seq=seq, at=Instant(at), code=code, essentials=essentials, engine=engine)
-

@@ -14,7 +14,6 @@ from telemetry.instant import Instant
 NAME = "intake.state"
 SIZE = 1024
 
-STARTING = "starting"
 SERVING = "serving"
 ENDED = "ended"
 DISK_FULL = "disk_full"
@@ -26,6 +25,12 @@ class StateFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
+        """What was said last stays until there is something new: a start that fails is no news."""
+
+    def make(self, *, at: Instant) -> None:
+        """Take the room that it needs, if it has not. Raises `StorageError`."""
+        if not self._path.exists():
+            self.say(ENDED, at=at)
 
     def say(self, state: str, *, at: Instant, because: str = "") -> None:
         """Write a state over the one before. Raises `StorageError`."""
