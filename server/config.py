@@ -74,6 +74,16 @@ class HistorySection(_Section):
     policy_rollup_years: Annotated[int, Field(ge=0)] = 0
 
 
+class JournalSection(_Section):
+    """When the journal seals a segment, and what it keeps of the past."""
+
+    segment_max_mb: Annotated[float, Field(gt=0, le=2_000)] = 64
+    segment_max_h: Annotated[float, Field(gt=0, le=24 * 31)] = 24
+    keep_days: Annotated[float, Field(gt=0)] = 400
+    keep_max_mb: Annotated[float, Field(gt=0)] = 20_000
+    effects_keep_days: Annotated[float, Field(gt=0)] = 3_650
+
+
 class BilingualName(_Section):
     """A name in both languages of the screens."""
 
@@ -120,6 +130,7 @@ class ServerConfig(_Section):
     broker: BrokerSection = BrokerSection()
     page: PageSection = PageSection()
     history: HistorySection = HistorySection()
+    journal: JournalSection = JournalSection()
     zone: tuple[ZoneSection, ...] = ()
     point: tuple[PointSection, ...] = ()
 

@@ -6,13 +6,15 @@ pickled between any two events; the pickle is a cache of the fold, never a truth
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 from server.engine.alarms import Alarms
 from server.engine.commands import Keys
 from server.engine.detectors.block import Block
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Effect
-from server.engine.events import Commanded, Event, RegistryChanged, Tick
+from server.engine.essentials import number_on
+from server.engine.events import Commanded, Event, ModelPublished, RegistryChanged, Started, Tick
 from server.engine.hosts import Hosts
 from server.engine.incidents import Incidents
 from server.engine.registry import Registry
@@ -25,6 +27,7 @@ class Engine:
     def __init__(self, host_id: str) -> None:
         self.host_id = host_id
         self.registry = Registry()
+        self.models: dict[str, dict[str, Any]] = {}
         self._hosts = Hosts()
         self._detectors = Detectors()
         self._alarms = Alarms()
@@ -58,11 +61,21 @@ class Engine:
         findings = self._detectors.run(events, arrivals)
         effects = []
         for event, new, arrived, found in zip(events, is_new, arrivals, findings, strict=True):
-            if isinstance(event, RegistryChanged):
-                self.registry = event.registry
+            self._note(event)
             if not found and not (new and isinstance(event, Commanded)):
                 effects.append(arrived)
                 continue
             alarms = self._alarms.apply(event, found, self._incidents.members_of(event))
             effects.append([*arrived, *alarms, *self._incidents.apply(event, alarms)])
         return effects
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case RegistryChanged():
+                self.registry = event.registry
+            case ModelPublished():
+                self.models[event.zone] = event.artefact
+            case Started():
+                number_on(self, event.settings)
+            case _:
+                pass

@@ -41,7 +41,8 @@ class Night:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compliance:
     """In the day or month that begins on a date: valid samples, those at or above the limit, and
-    how long the others stood."""
+    how long the others stood.
+    """
 
     point: str
     begins: date

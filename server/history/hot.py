@@ -93,9 +93,9 @@ class Hot:
 
     def _tidy(self, day: int, known: Day) -> None:
         parts = [
-            unpacked(*self._db.execute(
-                "SELECT rows, tidy, body FROM block WHERE n = ?", (n,)
-            ).fetchone())
+            unpacked(
+                *self._db.execute("SELECT rows, tidy, body FROM block WHERE n = ?", (n,)).fetchone()
+            )
             for n in known.young
         ]
         samples = Columns.joined(parts).by_point()

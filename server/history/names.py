@@ -14,6 +14,7 @@ Source = tuple[str, str]
 Label = tuple[str, str]
 """Reason and time quality."""
 
+
 class Names:
     """Points, sources and labels by name; new ones are numbered as they come."""
 

@@ -1,7 +1,6 @@
 """Reads the historian from any process while its writer goes on."""
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from server.history.columns import Columns
 from server.history.day_file import STRIPE_ROWS
-from server.history.days import EVER, Days, day_of
+from server.history.days import EVER, Days
 from server.history.figures import Bucket, Compliance, Night, bucketed, compliance_of, nights_of
 from server.history.marks import Mark, Marks
 from server.history.packing import Array
@@ -138,7 +137,9 @@ class Reader:
                     if len(found):
                         yield found.by_time()
 
-    def rollups(self, points: Iterable[str], start: Instant, end: Instant, *, width: str) -> Rollups:
+    def rollups(
+        self, points: Iterable[str], start: Instant, end: Instant, *, width: str
+    ) -> Rollups:
         """Return the roll-ups ("hour" or "day") that begin in [start, end), by point and time."""
         with self._days.moment():
             return self._rolled(width, self._words().numbers(list(points)), start, end)
@@ -249,9 +250,7 @@ class Reader:
     def _judged(self, points: Array, start: int, end: int) -> Columns:
         return self._found(points, start, end, marked=True, whole=False)
 
-    def _found(
-        self, points: Array, start: int, end: int, *, marked: bool, whole: bool
-    ) -> Columns:
+    def _found(self, points: Array, start: int, end: int, *, marked: bool, whole: bool) -> Columns:
         if start >= end or not len(points):
             return Columns.none()
         found = Columns.joined(

@@ -121,7 +121,9 @@ def hours_of(samples: Columns, properties: Properties) -> Rollups:
     stands = np.append(np.diff(samples.at), 0)
     alone = np.append(np.diff(samples.point) != 0, True) | (stands > PERIODS_BRIDGED * known.period)
     stands = np.where(alone, known.period, stands)[usable]
-    value, low, at, point = (c[usable] for c in (samples.value, known.low, samples.at, samples.point))
+    value, low, at, point = (
+        c[usable] for c in (samples.value, known.low, samples.at, samples.point)
+    )
     if not len(at):
         return Rollups.added([])
     shift = known.shift[usable]

@@ -63,6 +63,7 @@ CREATE TABLE IF NOT EXISTS trouble (
 ) WITHOUT ROWID;
 """
 
+
 def open_writing(path: Path) -> sqlite3.Connection:
     """Open the one connection that writes and checkpoints. Raises `StorageError`."""
     try:

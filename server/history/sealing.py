@@ -96,7 +96,9 @@ class Sealer:
     def _seal(self, days: Days, db: sqlite3.Connection, day: int) -> None:
         drawn = Drawn(
             day=day,
-            blocks=[n for (n,) in db.execute("SELECT n FROM block WHERE day = ? ORDER BY n", (day,))],
+            blocks=[
+                n for (n,) in db.execute("SELECT n FROM block WHERE day = ? ORDER BY n", (day,))
+            ],
             earlier=days.sealed(day),
             asked=db.execute("SELECT COALESCE(MAX(n), 0) FROM again").fetchone()[0],
             words=days.words(),
@@ -172,7 +174,9 @@ class Sealer:
             hours = None
             if sealed is not None and sealed.name is not None:
                 with days.open(sealed) as file:
-                    mine = file.read(days.words(), points=points, start=EVER[0], end=EVER[1], whole=False)
+                    mine = file.read(
+                        days.words(), points=points, start=EVER[0], end=EVER[1], whole=False
+                    )
                 others = days.kept_rollups("hour", day, None)
                 others = others.take(~among(others.point, points))
                 hours = Rollups.added([others, days.computed(mine)])
@@ -230,7 +234,9 @@ def _stripes(days: Days, db: sqlite3.Connection, drawn: Drawn) -> Iterator[Colum
     parts: list[Columns] = []
     for n in drawn.blocks:
         try:
-            part = unpacked(*db.execute("SELECT rows, tidy, body FROM block WHERE n = ?", (n,)).fetchone())
+            part = unpacked(
+                *db.execute("SELECT rows, tidy, body FROM block WHERE n = ?", (n,)).fetchone()
+            )
         except ValueError as e:
             raise StorageError(f"block {n} of the historian is damaged: {e}") from e
         parts.append(part.take(~among(part.source, drawn.words.void)))

@@ -28,7 +28,9 @@ class Words:
         return cls(
             points=dict(read("SELECT number, id FROM point")),
             sources={(gateway, epoch): n for gateway, epoch, n, _ in sources},
-            labels={(a, b): n for a, b, n in read("SELECT reason, time_quality, number FROM label")},
+            labels={
+                (a, b): n for a, b, n in read("SELECT reason, time_quality, number FROM label")
+            },
             void=np.array([n for _, _, n, void in sources if void], "<i4"),
         )
 
