@@ -48,7 +48,7 @@ def main() -> None:
 def _measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     cost = _stage(folder / "cost", devices=20, seconds=options.seconds)
     rate = _stage(folder / "rate", devices=80, seconds=options.seconds)
-    most = _stage(folder / "most", devices=400, seconds=options.seconds)
+    most = _stage(folder / "most", devices=160, seconds=options.seconds)
     capacity = most["points_per_s"]
     devices = round(2 * capacity * PERIOD_S / POINTS)
     overload = _stage(folder / "overload", devices=devices, seconds=options.overload_for)
@@ -91,9 +91,11 @@ def _stage(folder: Path, *, devices: int, seconds: float) -> dict[str, Any]:
                 [*command, "--devices", str(folder / "maps")], stdout=log, stderr=log
             )
         try:
+            while not host.counted():
+                if process.poll() is not None:
+                    raise SystemExit((folder / "gateway.log").read_text())
+                threading.Event().wait(0.2)
             threading.Event().wait(WARM_S)
-            if process.poll() is not None:
-                raise SystemExit((folder / "gateway.log").read_text())
             figures = watch(process.pid, host.counted, seconds)
         finally:
             process.terminate()

@@ -1,6 +1,7 @@
 """Parse the command line, load the files, hand over to one program.
 
-Exit codes: 0 fine, 1 ran and found something wrong, 2 could not run (usage, configuration).
+Exit codes: 0 fine, 1 ran and found something wrong, 2 could not run (usage, configuration), 3 the
+disk is full: make room and start again.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from typing import Any
 
 from mainwatch.fit_command import add_tools
 from mainwatch.load import configs_folder
-from telemetry.errors import ConfigError, MainwatchError, RefusedCommand
+from telemetry.errors import ConfigError, MainwatchError, RefusedCommand, is_disk_full
 
 EXIT_OK = 0
 EXIT_FOUND = 1
 EXIT_CANNOT = 2
+EXIT_DISK_FULL = 3
 
 Ready = Callable[[dict[str, Any]], None]
 Program = Callable[[Ready, asyncio.Event], Awaitable[None]]
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_CANNOT
     except MainwatchError as e:
         print(f"mainwatch: {e}", file=sys.stderr)
-        return EXIT_FOUND
+        return EXIT_DISK_FULL if is_disk_full(e) else EXIT_FOUND
     except ModuleNotFoundError as e:
         print(
             f"mainwatch: the package {e.name!r} is missing: install mainwatch[{options.extra}]",

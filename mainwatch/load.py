@@ -1,22 +1,17 @@
 """A TOML file to a frozen model, or every mistake in it by file and key."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from telemetry.errors import ConfigError
+from telemetry.mistakes import told
 from telemetry.register_map import RegisterMap
 
 Model = TypeVar("Model", bound=BaseModel)
-
-_EXPECTED = {
-    "extra_forbidden": "unknown key",
-    "unexpected_keyword_argument": "unknown key",
-    "missing": "required key is missing",
-}
 
 
 def configs_folder() -> Path:
@@ -48,7 +43,7 @@ def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
     try:
         return model.model_validate(body)
     except ValidationError as e:
-        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e, body))) from None
+        raise ConfigError("; ".join(f"{path}: {line}" for line in told(e, body))) from None
 
 
 def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
@@ -78,7 +73,7 @@ def load_register_map(path: Path) -> RegisterMap:
     try:
         found = TypeAdapter(RegisterMap).validate_python(body)
     except ValidationError as e:
-        raise ConfigError("; ".join(f"{path}: {line}" for line in _mistakes(e, body))) from None
+        raise ConfigError("; ".join(f"{path}: {line}" for line in told(e, body))) from None
     refuse(path, found.problems())
     return found
 
@@ -87,39 +82,6 @@ def refuse(path: Path, problems: Sequence[str]) -> None:
     """Raise `ConfigError` with the file's name before each problem, if there is any."""
     if problems:
         raise ConfigError("; ".join(f"{path}: {problem}" for problem in problems))
-
-
-def _mistakes(error: ValidationError, body: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for e in error.errors():
-        key = _names(e["loc"], body) + "".join(
-            f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]
-        ).lstrip(".")
-        if e["type"] in _EXPECTED:
-            lines.append(f"{key}: {_EXPECTED[e['type']]}")
-        else:
-            found = "" if isinstance(e["input"], Mapping | list) else f", was {e['input']!r}"
-            lines.append(f"{key}: {e['msg'].removeprefix('Value error, ')}{found}")
-    return lines
-
-
-def _names(place: Sequence[int | str], body: Any) -> str:
-    """Return what the tables on the way to a key call themselves: people know names, not counts."""
-    found = []
-    at, what = body, ""
-    for step in place:
-        try:
-            at = at[step]
-        except (KeyError, IndexError, TypeError):
-            break
-        if isinstance(step, int) and isinstance(at, Mapping):
-            name = next(
-                (at[k] for k in ("name", "id", "register") if isinstance(at.get(k), str)), ""
-            )
-            found += [f"{what} {name}"] if name else []
-        else:
-            what = str(step).removesuffix("s") if isinstance(at, list) else ""
-    return f"{', '.join(found)}: " if found else ""
 
 
 def _override(body: dict[str, Any], override: str) -> None:

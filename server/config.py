@@ -60,9 +60,28 @@ class PageSection(_Section):
 
 
 class HistorySection(_Section):
-    """A recording that teaches a new server what is normal."""
+    """A recording that teaches a new server what is normal, and how long what is kept.
+
+    A day's samples are sealed into a file once the day is over and nothing has come for it during
+    `seal_after_h`. What the utility's policy demands at least is told apart from what is wanted.
+    """
 
     bootstrap: Path | None = None
+    seal_after_h: Annotated[float, Field(ge=0.25, le=168)] = 2
+    raw_days: Annotated[int, Field(ge=31)] = 1_830
+    rollup_years: Annotated[int, Field(ge=1, le=200)] = 20
+    policy_raw_days: Annotated[int, Field(ge=0)] = 0
+    policy_rollup_years: Annotated[int, Field(ge=0)] = 0
+
+
+class JournalSection(_Section):
+    """When the journal seals a segment, and what it keeps of the past."""
+
+    segment_max_mb: Annotated[float, Field(gt=0, le=2_000)] = 64
+    segment_max_h: Annotated[float, Field(gt=0, le=24 * 31)] = 24
+    keep_days: Annotated[float, Field(gt=0)] = 400
+    keep_max_mb: Annotated[float, Field(gt=0)] = 20_000
+    effects_keep_days: Annotated[float, Field(gt=0)] = 3_650
 
 
 class BilingualName(_Section):
@@ -111,6 +130,7 @@ class ServerConfig(_Section):
     broker: BrokerSection = BrokerSection()
     page: PageSection = PageSection()
     history: HistorySection = HistorySection()
+    journal: JournalSection = JournalSection()
     zone: tuple[ZoneSection, ...] = ()
     point: tuple[PointSection, ...] = ()
 
@@ -155,6 +175,7 @@ def problems(config: ServerConfig) -> list[str]:
             f" was {config.page.host!r}"
         )
     found += _broker_problems(config.broker)
+    found += _history_problems(config.history)
     found += _repeated("zone", [z.id for z in config.zone])
     found += _repeated("point", [p.id for p in config.point])
     zones = {z.id for z in config.zone}
@@ -176,6 +197,15 @@ def problems(config: ServerConfig) -> list[str]:
         if p.low is not None and p.high is not None and p.low >= p.high:
             found.append(f"point[{n}].low: expected less than high {p.high}, was {p.low}")
     return found
+
+
+def _history_problems(history: HistorySection) -> list[str]:
+    kept = (("raw_days", history.policy_raw_days), ("rollup_years", history.policy_rollup_years))
+    return [
+        f"history.{key}: expected at least the {demanded} that policy demands, was {wanted}"
+        for key, demanded in kept
+        if (wanted := getattr(history, key)) < demanded
+    ]
 
 
 def _broker_problems(broker: BrokerSection) -> list[str]:

@@ -10,6 +10,8 @@ MainwatchError
 A bad reading is none of these: it is a `Sample` with a quality.
 """
 
+import errno
+
 
 class MainwatchError(Exception):
     """The root of every error that Mainwatch raises on purpose."""
@@ -33,3 +35,17 @@ class StorageError(MainwatchError):
 
 class RefusedCommand(MainwatchError):
     """What a person asked for is not allowed in this state; the text says what would be."""
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Say whether an error, or one that led to it, is that the disk has no room left."""
+    while error is not None:
+        if getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+            return True
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return True
+        error = error.__cause__
+    return False

@@ -1,6 +1,7 @@
 """Who reports which point: the first gateway that names a point has it, a second is refused."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from server.engine.effects import PointSeen
 from server.engine.registry import Registry
@@ -61,3 +62,21 @@ class Claims:
 
     def _status(self, point: PointId) -> str:
         return ACCEPTED if point in self._registry.points else IN_TEST
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every claim as plain values; the registry is kept elsewhere."""
+        return {
+            "seen": [asdict(seen) for seen in self._seen.values()],
+            "refused": [asdict(refusal) for refusal in self._refused.values()],
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any], registry: Registry) -> "Claims":
+        """Return the claims that `to_json` wrote."""
+        claims = cls()
+        claims._registry = registry
+        claims._seen = {fields["point"]: PointSeen(**fields) for fields in body["seen"]}
+        claims._refused = {
+            (fields["point"], fields["gateway"]): PointSeen(**fields) for fields in body["refused"]
+        }
+        return claims

@@ -24,3 +24,14 @@ class Keys:
         if len(self._seen) > KEYS_MAX:
             del self._seen[next(iter(self._seen))]
         return True
+
+    def to_json(self) -> list[str]:
+        """Return the keys, oldest first."""
+        return list(self._seen)
+
+    @classmethod
+    def from_json(cls, body: list[str]) -> "Keys":
+        """Return the keys that `to_json` wrote."""
+        keys = cls()
+        keys._seen = dict.fromkeys(body)
+        return keys

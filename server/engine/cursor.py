@@ -4,6 +4,8 @@ The identity of a sample is (gateway, epoch, offset). `Cursor.take` answers whic
 message are new, and never answers the same offset twice.
 """
 
+from typing import Any
+
 from telemetry.errors import ContractError
 from telemetry.ranges import RANGES_MAX, Ranges
 
@@ -48,6 +50,19 @@ class Cursor:
             return ()
         return tuple(self._beyond)[:RANGES_MAX]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what was taken in, as plain values."""
+        return {"offset": self.offset, "beyond": list(self._beyond)}
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> "Cursor":
+        """Return the cursor that `to_json` wrote."""
+        cursor = cls()
+        cursor.offset = body["offset"]
+        for lo, hi in body["beyond"]:
+            cursor._beyond.add(lo, hi)
+        return cursor
+
 
 class Cursors:
     """The cursors of one gateway, one for each of its logs."""
@@ -62,3 +77,14 @@ class Cursors:
         if len(self._by_epoch) > EPOCHS_MAX:
             del self._by_epoch[next(iter(self._by_epoch))]
         return cursor
+
+    def to_json(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return the logs, the one last heard of at the end, as plain values."""
+        return [(epoch, cursor.to_json()) for epoch, cursor in self._by_epoch.items()]
+
+    @classmethod
+    def from_json(cls, body: list[tuple[int, dict[str, Any]]]) -> "Cursors":
+        """Return the cursors that `to_json` wrote."""
+        cursors = cls()
+        cursors._by_epoch = {epoch: Cursor.from_json(cursor) for epoch, cursor in body}
+        return cursors

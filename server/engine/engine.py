@@ -5,15 +5,20 @@ pickled between any two events; the pickle is a cache of the fold, never a truth
 """
 
 from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
 
 from server.engine.alarms import Alarms
 from server.engine.commands import Keys
+from server.engine.detectors.block import Block
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Effect
-from server.engine.events import Commanded, Event, RegistryChanged
+from server.engine.essentials import number_on
+from server.engine.events import Commanded, Event, ModelPublished, RegistryChanged, Started, Tick
 from server.engine.hosts import Hosts
 from server.engine.incidents import Incidents
 from server.engine.registry import Registry
+from telemetry.instant import Instant
 
 
 class Engine:
@@ -22,24 +27,55 @@ class Engine:
     def __init__(self, host_id: str) -> None:
         self.host_id = host_id
         self.registry = Registry()
+        self.models: dict[str, dict[str, Any]] = {}
         self._hosts = Hosts()
         self._detectors = Detectors()
         self._alarms = Alarms()
         self._incidents = Incidents()
         self._keys = Keys()
 
-    def run(self, events: Sequence[Event]) -> list[list[Effect]]:
-        """Return what follows from each event; how they are cut into runs changes nothing."""
-        return [self.apply(event) for event in events]
-
     def apply(self, event: Event) -> list[Effect]:
         """Do everything the server does with one event, in order."""
-        if isinstance(event, RegistryChanged):
-            self.registry = event.registry
-        if isinstance(event, Commanded) and not self._keys.is_new(event.key):
-            return []
-        arrivals = self._hosts.apply(event)
-        findings = self._detectors.apply(event, arrivals)
-        alarms = self._alarms.apply(event, findings, self._incidents.members_of(event))
-        incidents = self._incidents.apply(event, alarms)
-        return [*arrivals, *alarms, *incidents]
+        return self.run([event])[0]
+
+    def play(self, block: Block) -> list[tuple[Instant, Effect]]:
+        """Return what follows from a block of samples that came without messages, and when.
+
+        It is what the same samples bring live: a recording has neither births nor deaths.
+        """
+        effects: list[tuple[Instant, Effect]] = []
+        found = self._detectors.judge(block)
+        for tick, findings in groupby(found, key=lambda told: told[0]):
+            event = Tick(at=Instant(int(block.ticks[tick])))
+            alarms = self._alarms.apply(event, [f for _, f in findings], ())
+            all_of_it = [*alarms, *self._incidents.apply(event, alarms)]
+            effects += [(event.at, effect) for effect in all_of_it]
+        return effects
+
+    def run(self, events: Sequence[Event]) -> list[list[Effect]]:
+        """Return what follows from each event; how they are cut into runs changes nothing."""
+        is_new = [not isinstance(e, Commanded) or self._keys.is_new(e.key) for e in events]
+        arrivals = [
+            self._hosts.apply(e) if new else [] for e, new in zip(events, is_new, strict=True)
+        ]
+        findings = self._detectors.run(events, arrivals)
+        effects = []
+        for event, new, arrived, found in zip(events, is_new, arrivals, findings, strict=True):
+            self._note(event)
+            if not found and not (new and isinstance(event, Commanded)):
+                effects.append(arrived)
+                continue
+            alarms = self._alarms.apply(event, found, self._incidents.members_of(event))
+            effects.append([*arrived, *alarms, *self._incidents.apply(event, alarms)])
+        return effects
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case RegistryChanged():
+                self.registry = event.registry
+            case ModelPublished():
+                self.models[event.zone] = event.artefact
+            case Started():
+                number_on(self, event.settings)
+            case _:
+                pass

@@ -4,6 +4,7 @@ An event is a kind and a body of bytes. MQTT messages keep their bytes exactly a
 decoding is replayed too; everything else is canonical JSON.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,27 @@ class Imported:
     rows: tuple[tuple[str, int, float | None, int], ...]
 
 
-Event = Started | Linked | Arrived | Tick | Commanded | RegistryChanged | Imported
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPublished:
+    """A trainer outside the fold learnt from `window` (from, to) what is normal in a zone.
+
+    The engine applies what was published and learns nothing itself. `artefact` is plain values and
+    the trainer's own business; `hash` is that of its canonical JSON (`hash_of`).
+    """
+
+    at: Instant
+    zone: str
+    window: tuple[Instant, Instant]
+    artefact: dict[str, Any]
+    hash: str
+
+
+Event = Started | Linked | Arrived | Tick | Commanded | RegistryChanged | Imported | ModelPublished
+
+
+def hash_of(artefact: dict[str, Any]) -> str:
+    """Return the SHA-256 of an artefact's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(_json(artefact)).hexdigest()
 
 
 def to_record(event: Event) -> tuple[str, bytes]:
@@ -105,6 +126,15 @@ def to_record(event: Event) -> tuple[str, bytes]:
             return "registry_changed", _json(event.registry.to_json())
         case Imported():
             return "imported", _json({"source": event.source, "rows": event.rows})
+        case ModelPublished():
+            return "model_published", _json(
+                {
+                    "zone": event.zone,
+                    "window": event.window,
+                    "artefact": event.artefact,
+                    "hash": event.hash,
+                }
+            )
 
 
 def from_record(kind: str, at: Instant, body: bytes) -> Event:
@@ -127,8 +157,21 @@ def from_record(kind: str, at: Instant, body: bytes) -> Event:
             fields = json.loads(body)
             rows = tuple((p, t, v, q) for p, t, v, q in fields["rows"])
             return Imported(at=at, source=fields["source"], rows=rows)
+        case "model_published":
+            return _model_published(at, json.loads(body))
         case _:
             raise ValueError(f"expected a kind of event that this version knows, was {kind!r}")
+
+
+def _model_published(at: Instant, fields: dict[str, Any]) -> ModelPublished:
+    start, end = fields.pop("window")
+    event = ModelPublished(at=at, window=(Instant(start), Instant(end)), **fields)
+    if event.hash != hash_of(event.artefact):
+        raise ValueError(
+            f"model of zone {event.zone}: expected an artefact with the hash {event.hash},"
+            f" found {hash_of(event.artefact)}"
+        )
+    return event
 
 
 def _json(body: dict[str, Any]) -> bytes:

@@ -4,8 +4,8 @@ Births tell what a metric is. Offsets decide what is new, so data are taken in w
 repeated or reordered before them. What breaks the contract is counted and dropped, never raised.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from server.engine.claims import Claims
 from server.engine.effects import (
@@ -19,22 +19,33 @@ from server.engine.effects import (
 )
 from server.engine.events import Arrived, Event, RegistryChanged
 from server.engine.nodes import Binding, Device, Node
+from server.engine.offsets import (
+    OFFSET_MAX,
+    Row,
+    accepted,
+    bd_seq_in,
+    offset_in,
+    place_and_scan,
+    row_of,
+    undated_in,
+)
 from server.engine.opening import (
     AHEAD_MAX_MS,
     TEXT_MAX,
+    VALUE_MAX,
     binding_of,
     path_of,
+    points_in,
     quantity_and_unit,
-    sample_of,
     text_of,
     whole_of,
 )
-from server.engine.samples import Samples
+from server.engine.registry import Registry
+from server.engine.shapes import Scan
 from telemetry import extension
 from telemetry.errors import ContractError
 from telemetry.instant import Instant
 from telemetry.ranges import OFFSET_MAX as EPOCH_MAX
-from telemetry.sample import Reason, Sample
 from telemetry.sparkplug import MessageKind, Metric, Payload, Topic, decode, parse_topic
 
 NODES_MAX = 10_000
@@ -45,15 +56,9 @@ SOURCES_MAX = 1_000
 
 TOLD_EVERY = 100
 
-OFFSET_MAX = 2**63 - 1
-"""The wire has 64 bits for an offset, databases 63: what is above is refused at the door."""
-
 _IGNORED = (MessageKind.NCMD, MessageKind.DCMD, MessageKind.STATE)
 _NODE = ""
 """The name under which a node keeps its own metrics, beside those of its devices."""
-
-_Row = tuple[Sample | None, bool]
-"""One offset of a log: its sample, if it is kept, and whether it is historical."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,25 @@ class Hosts:
         self._bare: dict[str, str] = {}
         """Which group's node has the bare name of an edge id: its first with a log."""
         self._dropped: dict[str, int] = {}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that is known of gateways and their points, as plain values."""
+        return {
+            "nodes": [node.to_json() for node in self._nodes.values()],
+            "claims": self._claims.to_json(),
+            "bare": self._bare,
+            "dropped": self._dropped,
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any], registry: Registry) -> "Hosts":
+        """Return what `to_json` wrote, under the registry of that time."""
+        hosts = cls()
+        nodes = [Node.from_json(node) for node in body["nodes"]]
+        hosts._nodes = {(node.group, node.edge): node for node in nodes}
+        hosts._claims = Claims.from_json(body["claims"], registry)
+        hosts._bare, hosts._dropped = body["bare"], body["dropped"]
+        return hosts
 
     def apply(self, event: Event) -> list[Effect]:
         """Open a message; or look at the points with a new registry."""
@@ -122,12 +146,16 @@ class Hosts:
         kind = message.topic.kind
         name = message.topic.device or _NODE
         known = node.devices.get(name)
+        if kind is MessageKind.DDATA and known is not None and known.is_born:
+            scan = known.scans.read(message.data, value_max=VALUE_MAX)
+            if scan is not None and _is_plain(scan, message.at):
+                return self._scan(message, node, known, scan)
         payload, complaints = self._decoded(message, node, name)
         if kind is MessageKind.NDEATH:
             return self._node_died(message, node, payload)
         if kind is MessageKind.NBIRTH:
             return self._node_born(message, node, payload)
-        self._follow(node, payload)
+        self._follow(node, payload.seq)
         if kind is MessageKind.DBIRTH:
             return self._device_born(message, node, name, payload)
         if kind is MessageKind.DDEATH:
@@ -152,24 +180,24 @@ class Hosts:
             because = f"{e}: what of device {name} cannot be read is kept as bad samples"
         return payload, self._drop(message.at, f"{node.group}/{node.edge}", because)
 
-    def _follow(self, node: Node, payload: Payload) -> None:
+    def _follow(self, node: Node, seq: int | None) -> None:
         """Note a hole in the sequence of messages, and go on from what has come."""
         if not node.is_born:
             node.want_birth("it speaks and was not born here")
         elif not node.is_online:
             node.want_birth("it speaks after its death")
-        if payload.seq is None:
+        if seq is None:
             return
         expected = (node.seq + 1) % 256
-        if node.is_born and payload.seq != expected:
-            node.want_birth(f"sequence {expected} was expected, {payload.seq} came")
-        node.seq = payload.seq
+        if node.is_born and seq != expected:
+            node.want_birth(f"sequence {expected} was expected, {seq} came")
+        node.seq = seq
 
     def _node_born(self, message: _Message, node: Node, payload: Payload) -> list[Effect]:
         at = message.at
         metrics = {metric.name: metric for metric in payload.metrics}
-        epoch = _offset_in(metrics, extension.EPOCH, highest=EPOCH_MAX)
-        bd_seq = _bd_seq_in(metrics)
+        epoch = offset_in(metrics, extension.EPOCH, highest=EPOCH_MAX)
+        bd_seq = bd_seq_in(metrics)
         is_news = not node.is_online or bd_seq != node.bd_seq or epoch != node.epoch
         node.epoch = epoch
         if epoch is not None:
@@ -185,7 +213,7 @@ class Hosts:
         effects += self._learn(message, node, _NODE, payload)
         if epoch is None:
             return [*effects, *self._foreign(message, node, _NODE, payload.metrics, payload)]
-        head = _offset_in(metrics, extension.HEAD)
+        head = offset_in(metrics, extension.HEAD)
         cursor = node.cursors.of(epoch)
         if head is not None and head < cursor.offset:
             because = (
@@ -238,11 +266,12 @@ class Hosts:
         device.aliases = {m.alias: m.name for m in payload.metrics if m.alias is not None}
         device.is_born = True
         device.is_alive = True
+        device.scans.forget()
         return effects
 
     def _node_died(self, message: _Message, node: Node, payload: Payload) -> list[Effect]:
         """Believe a death only when it belongs to the last birth: an old will may come late."""
-        died = _bd_seq_in({metric.name: metric for metric in payload.metrics})
+        died = bd_seq_in({metric.name: metric for metric in payload.metrics})
         if not node.is_online or died != node.bd_seq:
             return []
         node.is_online = False
@@ -261,8 +290,8 @@ class Hosts:
 
     def _tail(self, at: Instant, node: Node, metrics: dict[str, Metric]) -> list[Effect]:
         """Give up what a gateway says it no longer has, and say how much that is."""
-        tail = _offset_in(metrics, extension.TAIL)
-        head = _offset_in(metrics, extension.HEAD)
+        tail = offset_in(metrics, extension.TAIL)
+        head = offset_in(metrics, extension.HEAD)
         if tail is None or node.epoch is None:
             return []
         if head is not None and tail > head:
@@ -272,23 +301,47 @@ class Hosts:
 
     def _own(self, message: _Message, node: Node, name: str, payload: Payload) -> list[Effect]:
         """Take in one device's scan from a gateway's log: each offset once."""
-        epoch, first, scan = _place_and_scan(payload)
+        epoch, first, scan = place_and_scan(payload)
         device, effects = self._device_of(message, node, name, scan)
         if device is None:
             return effects
-        undated = _undated(payload, scan)
+        undated = undated_in(payload, scan)
         if undated is not None:
             if not _is_hopeless(node, name):
                 raise undated
             because = f"{undated}: what device {name} sends undated is kept as bad samples"
             effects += self._drop(message.at, f"{node.group}/{node.edge}", because)
-        rows = [_row(metric, device, payload, at=message.at) for metric in scan]
+        points = points_in(scan, device)
+        if points is not None:
+            device.scans.learn(message.data, payload, points)
+        rows = [row_of(metric, device, payload, at=message.at) for metric in scan]
         new = node.cursors.of(epoch).take(first, first + len(scan))
         for lo, hi in new:
-            effects += _accept(message.at, node.gateway, epoch, lo, rows[lo - first : hi - first])
+            effects += accepted(message.at, node.gateway, epoch, lo, rows[lo - first : hi - first])
         if new:
             effects += self._unbelievable(message, rows, scan)
         return [*effects, *_acknowledge(node, epoch)]
+
+    def _scan(self, message: _Message, node: Node, device: Device, scan: Scan) -> list[Effect]:
+        """Take in a scan of a known shape: what `_own` does, without a look at each sample."""
+        self._follow(node, scan.seq)
+        if not device.is_alive:
+            node.want_birth(f"device {message.topic.device} speaks after its death")
+        shape = scan.shape
+        end = scan.first + len(scan.values)
+        new = node.cursors.of(shape.epoch).take(scan.first, end)
+        effects: list[Effect] = [
+            Accepted(
+                at=message.at,
+                gateway=node.gateway,
+                epoch=shape.epoch,
+                first_offset=lo,
+                samples=scan.samples(lo - scan.first, hi - scan.first),
+                is_historical=shape.is_historical,
+            )
+            for lo, hi in new
+        ]
+        return [*effects, *_acknowledge(node, shape.epoch)]
 
     def _device_of(
         self, message: _Message, node: Node, name: str, scan: list[Metric]
@@ -311,9 +364,7 @@ class Hosts:
         because = f"{subject} is in no birth, however often asked for: its samples are not kept"
         return device, self._drop(message.at, source, because)
 
-    def _unbelievable(
-        self, message: _Message, rows: list[_Row], scan: list[Metric]
-    ) -> list[Effect]:
+    def _unbelievable(self, message: _Message, rows: list[Row], scan: list[Metric]) -> list[Effect]:
         """Tell of samples that were let go because they claim to come from the future.
 
         Their offsets are taken all the same: left in the log they would block it until that day.
@@ -338,56 +389,19 @@ class Hosts:
         if device is None or not device.is_born:
             node.want_birth(f"device {name} is in no birth")
             return []
-        undated = _undated(payload, metrics)
+        undated = undated_in(payload, metrics)
         if undated is not None:
             raise undated
-        rows: list[_Row] = []
+        rows: list[Row] = []
         for metric in metrics:
             known = metric.name or device.aliases.get(metric.alias or 0, "")
             if known not in device.metrics:
                 node.want_birth(f"metric {known[:TEXT_MAX]} of device {name} is in no birth")
             elif device.metrics[known] is not None:
-                rows.append(_row(metric, device, payload, at=message.at, name=known))
+                rows.append(row_of(metric, device, payload, at=message.at, name=known))
         first = node.foreign_offset
         node.foreign_offset += len(rows)
-        return _accept(message.at, node.gateway, 0, first, rows)
-
-
-def _row(metric: Metric, device: Device, payload: Payload, *, at: Instant, name: str = "") -> _Row:
-    """Return the sample of one offset, or none where its point is refused or its instant absurd."""
-    read_at = metric.timestamp if metric.timestamp is not None else payload.timestamp
-    binding = device.metrics.get(name or metric.name)
-    if binding is None or binding.is_refused:
-        return None, metric.is_historical
-    if read_at is None:
-        return Sample.bad(binding.point, at, Reason.UNKNOWN), metric.is_historical
-    if read_at > at + AHEAD_MAX_MS:
-        return None, metric.is_historical
-    return sample_of(metric, binding, at=read_at), metric.is_historical
-
-
-def _accept(at: Instant, gateway: str, epoch: int, first: int, rows: list[_Row]) -> list[Effect]:
-    """Return one effect for each unbroken run of kept samples, historical ones apart."""
-    effects: list[Effect] = []
-    run: list[Sample] = []
-    was_historical = False
-    for n, (sample, is_historical) in enumerate([*rows, (None, False)]):
-        if run and (sample is None or is_historical != was_historical):
-            effects.append(
-                Accepted(
-                    at=at,
-                    gateway=gateway,
-                    epoch=epoch,
-                    first_offset=first + n - len(run),
-                    samples=Samples.of(run),
-                    is_historical=was_historical,
-                )
-            )
-            run = []
-        if sample is not None:
-            run.append(sample)
-            was_historical = is_historical
-    return effects
+        return accepted(message.at, node.gateway, 0, first, rows)
 
 
 def _acknowledge(node: Node, epoch: int) -> list[Effect]:
@@ -416,24 +430,6 @@ def _changed(at: Instant, node: Node, because: str, lost: int = 0) -> GatewayCha
     )
 
 
-def _place_and_scan(payload: Payload) -> tuple[int, int, list[Metric]]:
-    """Return the epoch and the first offset of a message, and the samples in it."""
-    epoch = first = None
-    scan = []
-    for metric in payload.metrics:
-        if metric.name == extension.EPOCH:
-            epoch = _offset(metric, highest=EPOCH_MAX)
-        elif metric.name == extension.OFFSET:
-            first = _offset(metric)
-        elif not metric.name.startswith(extension.PREFIX):
-            scan.append(metric)
-    if epoch is None or first is None:
-        raise ContractError("expected mw/epoch and mw/offset before the samples, one is absent")
-    if first + len(scan) > OFFSET_MAX:
-        raise ContractError(f"expected offsets up to {OFFSET_MAX}, was {first}")
-    return epoch, first, scan
-
-
 def _is_hopeless(node: Node, name: str) -> bool:
     """Say whether a device's unreadable data would come again for ever; if not, ask for births.
 
@@ -447,29 +443,7 @@ def _is_hopeless(node: Node, name: str) -> bool:
     return False
 
 
-def _undated(payload: Payload, scan: Sequence[Metric]) -> ContractError | None:
-    """Return what is wrong when a metric has no instant of its own and none of its message."""
-    if payload.timestamp is not None:
-        return None
-    names = [m.name for m in scan if m.timestamp is None]
-    if not names:
-        return None
-    return ContractError(f"expected an instant with {names[0][:TEXT_MAX]!r}, was none")
-
-
-def _offset_in(metrics: dict[str, Metric], name: str, *, highest: int = OFFSET_MAX) -> int | None:
-    metric = metrics.get(name)
-    return None if metric is None or metric.value is None else _offset(metric, highest=highest)
-
-
-def _offset(metric: Metric, *, highest: int = OFFSET_MAX) -> int:
-    value = metric.value
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= highest:
-        because = f"expected 0 to {highest} in {metric.name}, was {value!r}"
-        raise ContractError(because[:TEXT_MAX])
-    return value
-
-
-def _bd_seq_in(metrics: dict[str, Metric]) -> int | None:
-    metric = metrics.get(extension.BDSEQ)
-    return metric.value if metric is not None and isinstance(metric.value, int) else None
+def _is_plain(scan: Scan, at: Instant) -> bool:
+    """Say whether neither instants nor offsets of a scan need a closer look."""
+    is_of_now = max(scan.at) <= at + AHEAD_MAX_MS
+    return is_of_now and scan.first + len(scan.values) <= OFFSET_MAX

@@ -1,8 +1,10 @@
 """What is remembered of an edge node: its births, its devices, and what each metric is."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from server.engine.cursor import Cursors
+from server.engine.shapes import Shapes
 from telemetry.errors import ContractError
 from telemetry.instant import SECOND_MS, Instant
 from telemetry.point import PointId
@@ -34,7 +36,7 @@ class Binding:
 class Device:
     """One device of an edge node, or the node itself; a name without a point maps to None."""
 
-    __slots__ = ("aliases", "datatypes", "is_alive", "is_born", "metrics")
+    __slots__ = ("aliases", "datatypes", "is_alive", "is_born", "metrics", "scans")
 
     def __init__(self) -> None:
         self.is_born = False
@@ -42,6 +44,27 @@ class Device:
         self.metrics: dict[str, Binding | None] = {}
         self.aliases: dict[int, str] = {}
         self.datatypes: dict[str, DataType] = {}
+        self.scans = Shapes()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the birth said, as plain values."""
+        return {
+            "is_born": self.is_born,
+            "is_alive": self.is_alive,
+            "metrics": [(name, b and asdict(b)) for name, b in self.metrics.items()],
+            "aliases": list(self.aliases.items()),
+            "datatypes": list(self.datatypes.items()),
+        }
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> "Device":
+        """Return the device that `to_json` wrote."""
+        device = cls()
+        device.is_born, device.is_alive = body["is_born"], body["is_alive"]
+        device.metrics = {name: Binding(**b) if b else None for name, b in body["metrics"]}
+        device.aliases = {int(alias): name for alias, name in body["aliases"]}
+        device.datatypes = {name: DataType(number) for name, number in body["datatypes"]}
+        return device
 
 
 class Node:
@@ -117,3 +140,26 @@ class Node:
                 del self._unborn[next(iter(self._unborn))]
             first = self._unborn[name] = self.births
         return self.births - first >= BIRTHS_BEFORE_GIVING_UP
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all that is remembered of it, as plain values."""
+        kept = {name: getattr(self, name) for name in _PLAIN}
+        devices = [(name, device.to_json()) for name, device in self.devices.items()]
+        return kept | {"cursors": self.cursors.to_json(), "devices": devices}
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> "Node":
+        """Return the node that `to_json` wrote."""
+        node = cls(group=body["group"], edge=body["edge"])
+        for name in _PLAIN:
+            setattr(node, name, body[name])
+        node.cursors = Cursors.from_json(body["cursors"])
+        node.devices = {name: Device.from_json(device) for name, device in body["devices"]}
+        return node
+
+
+_PLAIN = (
+    "group", "edge", "is_born", "is_online", "epoch", "is_bare", "hears_acks", "bd_seq", "seq",
+    "births", "foreign_offset", "_unborn", "_wanted", "_asked_for_this", "_asked_at",
+)  # fmt: skip
+"""What of a node is plain already."""

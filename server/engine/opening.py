@@ -1,8 +1,9 @@
 """From metrics to samples, and from a birth's properties to what a metric is. Never raises."""
 
 import math
+from collections.abc import Sequence
 
-from server.engine.nodes import Binding
+from server.engine.nodes import Binding, Device
 from telemetry import extension
 from telemetry.instant import HOUR_MS, Instant
 from telemetry.point import PointId, is_point_id
@@ -69,6 +70,21 @@ def sample_of(metric: Metric, binding: Binding, *, at: Instant) -> Sample:
         reason=reason,
         time_quality=time_quality,
     )
+
+
+def points_in(scan: Sequence[Metric], device: Device) -> tuple[PointId, ...] | None:
+    """Return the points of a scan whose next ones need no look at each metric, or nothing.
+
+    So it is when every metric is a point of ours, a double, and already in its house unit.
+    """
+    points = []
+    for metric in scan:
+        binding = device.metrics.get(metric.name)
+        is_double = device.datatypes.get(metric.name) is DataType.DOUBLE
+        if binding is None or binding.is_refused or binding.unit or not is_double:
+            return None
+        points.append(binding.point)
+    return tuple(points)
 
 
 def _number(value: object) -> float | None:

@@ -1,94 +1,69 @@
-"""The historian: samples by point and time, in one SQLite file, and its reader.
+"""The historian: every sample by point and time; its one writer, and its readers.
 
-One writer, in the intake process; readers open the file read-only, so that only one connection
-ever writes or checkpoints it. The writer keeps the journal sequence it has reached in the same
+One writer, in the intake process; readers open the files read-only, so that only one connection
+ever writes or checkpoints them. The writer keeps the journal sequence it has reached in the same
 transaction as the samples: after a crash the rest is derived again from the journal, nothing twice.
 """
 
 import sqlite3
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import RLock
 
 from server.engine.effects import Accepted
-from server.engine.events import Imported
+from server.engine.events import Imported, RegistryChanged
+from server.history.gathering import Gathering
+from server.history.hot import Hot
+from server.history.keeping import Keeping
+from server.history.marks import Mark
+from server.history.names import Names
+from server.history.properties import Properties
+from server.history.reader import Bucket, LastValue, Reader
+from server.history.schema import open_writing
+from server.history.sealing import Sealer
 from telemetry.errors import StorageError
-from telemetry.instant import Instant
+from telemetry.instant import DAY_MS, MINUTE_MS
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS point (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS source (
-  number INTEGER PRIMARY KEY, gateway TEXT NOT NULL, epoch TEXT NOT NULL, UNIQUE (gateway, epoch)
-);
-CREATE TABLE IF NOT EXISTS sample (
-  point INTEGER NOT NULL, at INTEGER NOT NULL, source INTEGER NOT NULL, offset INTEGER NOT NULL,
-  value REAL, quality INTEGER NOT NULL, reason TEXT NOT NULL, time_quality TEXT NOT NULL,
-  arrived_at INTEGER NOT NULL,
-  PRIMARY KEY (point, at, source, offset)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS last (
-  point INTEGER PRIMARY KEY, at INTEGER NOT NULL, value REAL, quality INTEGER NOT NULL,
-  reason TEXT NOT NULL, arrived_at INTEGER NOT NULL
-) WITHOUT ROWID;
-"""
+__all__ = ["Also", "Bucket", "Historian", "LastValue", "Mark", "Part", "Reader"]
 
-_INSERT = "INSERT OR IGNORE INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-"""What is there already stays: a sample that comes again must not stop the intake."""
+Part = Accepted | Imported | RegistryChanged
+"""What the historian takes in."""
 
-_UPSERT_LAST = """
-INSERT INTO last VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (point) DO UPDATE SET
-  at = excluded.at, value = excluded.value, quality = excluded.quality, reason = excluded.reason,
-  arrived_at = excluded.arrived_at
-WHERE excluded.at >= last.at OR excluded.arrived_at >= last.arrived_at + 15000
-"""
-"""A live sample older than the last is the newest all the same when nothing else came for 15 s:
-then the gateway's clock was set back."""
+Also = Callable[[sqlite3.Connection, Sequence[Part]], None]
+"""What else is written in the transaction of a write: all of it is there afterwards, or none."""
 
-IMPORT_SOURCE = "import"
-"""The gateway name under which imported history is kept, with the recording's name as its epoch."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastValue:
-    """The newest sample of a point."""
-
-    at: Instant
-    value: float | None
-    quality: int
-    reason: str
-    time_quality: str
-    arrived_at: Instant
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bucket:
-    """The usable samples of one stretch of time: lowest, mean, highest, how many."""
-
-    at: Instant
-    low: float
-    mean: float
-    high: float
-    count: int
+UPKEEP_EVERY_MS = MINUTE_MS
+UPKEEP_EVERY_ROWS = 500_000
+"""How often, by the arrival of samples, it is looked whether anything is to be sealed."""
 
 
 class Historian:
-    """The one writer."""
+    """The one writer. Days that are over are sealed in a thread of its own."""
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-            self._points = dict(self._db.execute("SELECT id, number FROM point"))
-            self._sources = {
-                (gateway, epoch): number
-                for number, gateway, epoch in self._db.execute("SELECT * FROM source")
-            }
-        except sqlite3.Error as e:
-            raise StorageError(f"{path}: cannot be opened as the historian: {e}") from e
+    def __init__(self, path: Path, *, keeping: Keeping | None = None) -> None:
         self._path = path
+        self._keeping = keeping or Keeping()
+        self._db = open_writing(path)
+        self._lock = RLock()
+        """Held by whoever uses the writing connection."""
+        self._sealer = Sealer(path, self._db, keeping=self._keeping, lock=self._lock)
+        self._now = 0
+        self._looked_at = -UPKEEP_EVERY_MS
+        self._unlooked = 0
+        self._dropped_on = -1
+        self._is_closing = False
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="historian")
+        self._upkeep: Future[None] | None = None
+        try:
+            self._names = Names(self._db)
+            self._hot = Hot(self._db)
+            self._gathering = Gathering(self._db, self._names)
+            self._properties = Properties(self._db)
+            self._sealer.remove_orphans()
+        except (sqlite3.Error, OSError) as e:
+            raise StorageError(f"{path}: cannot be opened as the historian: {e}") from e
 
     def follow(self, journal: str, *, last_seq: int) -> None:
         """Follow this journal, which has `last_seq` events, from where it was left.
@@ -96,173 +71,148 @@ class Historian:
         Under a new journal, or an older copy of the same one, sequences mean other events: what
         they bring is written again and found to be there, or is new. Imports come again whole.
         """
-        known = self._db.execute("SELECT value FROM meta WHERE key = 'journal'").fetchone()
-        is_new = known is not None and known[0] != journal
-        through = 0 if is_new else min(self.through, last_seq)
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._transaction():
+            known = self._meta("journal")
+            is_new = known is not None and known != journal
+            through = 0 if is_new else min(self.through, last_seq)
             if is_new:
-                self._db.execute(
-                    "DELETE FROM sample WHERE source IN"
-                    " (SELECT number FROM source WHERE gateway = ?)",
-                    (IMPORT_SOURCE,),
-                )
+                self._names.void_imports()
+                self._db.execute("UPDATE file SET stale = 1 WHERE name IS NOT NULL")
             self._db.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)",
                 [("journal", journal), ("through", through)],
             )
-            self._db.execute("COMMIT")
-        except sqlite3.Error as e:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise StorageError(f"{self._path}: cannot be written: {e}") from e
 
     @property
     def through(self) -> int:
         """Return the journal sequence up to which samples have been written."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'through'").fetchone()
-        return int(row[0]) if row else 0
+        with self._lock:
+            return int(self._meta("through") or 0)
 
-    def write(self, parts: Iterable[Accepted | Imported], *, through: int) -> None:
+    def write(self, parts: Sequence[Part], *, through: int, also: Also | None = None) -> None:
         """Write samples and how far the journal has been followed, in one transaction.
 
-        Raises `StorageError`, with nothing of it written.
+        `also` is called inside it, on the one writing connection, after the samples; it neither
+        commits nor keeps the connection. Raises `StorageError`, with nothing of it written.
         """
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._transaction():
+            samples = [p for p in parts if not isinstance(p, RegistryChanged)]
             for part in parts:
-                if isinstance(part, Imported):
-                    self._write_imported(part)
-                else:
-                    self._write_accepted(part)
+                if isinstance(part, RegistryChanged):
+                    self._learn(part)
+            for day, columns in self._gathering.days(samples):
+                self._hot.add(day, columns)
+                self._unlooked += len(columns)
+            self._names.save()
+            if also is not None:
+                also(self._db, parts)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('through', ?)", (through,))
-            self._db.execute("COMMIT")
-        except sqlite3.Error as e:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise StorageError(f"{self._path}: cannot be written: {e}") from e
+        if parts:
+            self._now = max(self._now, parts[-1].at)
+            self._look_after()
+
+    def mark(self, marks: Iterable[Mark]) -> None:
+        """Add judgements on samples; whoever computes obeys them from now on.
+
+        The roll-ups that they touch are computed anew. Those of days whose samples are no longer
+        kept stay as they are. Raises `StorageError`, with no mark added.
+        """
+        with self._transaction():
+            for m in marks:
+                point = self._names.point(m.point)
+                self._db.execute(
+                    "INSERT INTO mark (point, start, end, quality, reason, author, at)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (point, m.start, m.end, m.quality, m.reason, m.author, m.at),
+                )
+                self._compute_again(point, m.start // DAY_MS, (m.end - 1) // DAY_MS)
+        self._look_after(at_once=True)
+
+    def settle(self) -> None:
+        """Return when everything that is due has been sealed, computed anew or dropped."""
+        for _ in range(2):  # what is at work now may have begun before the last write
+            self._look_after(at_once=True)
+            if self._upkeep is not None:
+                self._upkeep.result()
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file; a sealing that goes on is finished first."""
+        self._is_closing = True
+        self._thread.shutdown(wait=True)
         self._db.close()
 
-    def _write_accepted(self, part: Accepted) -> None:
-        source = self._source(part.gateway, str(part.epoch))
-        rows = [
-            (
-                self._point(s.point),
-                s.at,
-                source,
-                part.first_offset + k,
-                s.value,
-                int(s.quality),
-                s.reason.value,
-                s.time_quality.value,
-                part.at,
-            )
-            for k, s in enumerate(part.samples)
-        ]
-        self._db.executemany(_INSERT, rows)
-        if not part.is_historical:
-            self._db.executemany(_UPSERT_LAST, [(r[0], r[1], r[4], r[5], r[6], r[8]) for r in rows])
+    def _learn(self, changed: RegistryChanged) -> None:
+        new = self._properties.learn(changed.registry, self._names.point, changed.at)
+        self._properties.save(self._db)
+        for point in new:
+            self._compute_again(point, -(2**31), 2**31)
 
-    def _write_imported(self, part: Imported) -> None:
-        source = self._source(IMPORT_SOURCE, part.source)
-        taken = self._db.execute(
-            "SELECT COALESCE(MAX(offset) + 1, 0) FROM sample WHERE source = ?", (source,)
-        ).fetchone()[0]
-        self._db.executemany(
-            _INSERT,
-            (
-                (self._point(point), at, source, taken + k, value, quality, "", "", part.at)
-                for k, (point, at, value, quality) in enumerate(part.rows)
-            ),
+    def _compute_again(self, point: int, first: int, last: int) -> None:
+        """Ask for the roll-ups of a point in every day that is, or is just being, sealed."""
+        self._db.execute(
+            "INSERT INTO again (day, point) SELECT day, ?1 FROM"
+            " (SELECT day FROM file WHERE day BETWEEN ?2 AND ?3 AND name IS NOT NULL"
+            " UNION SELECT day FROM block WHERE day BETWEEN ?2 AND ?3)",
+            (point, first, last),
         )
 
-    def _point(self, point: str) -> int:
-        number = self._points.get(point)
-        if number is None:
-            cursor = self._db.execute("INSERT INTO point (id) VALUES (?)", (point,))
-            number = self._points[point] = int(cursor.lastrowid or 0)
-        return number
+    def _look_after(self, *, at_once: bool = False) -> None:
+        """Start the upkeep in its thread, unless it is at work or was looked at lately."""
+        if self._upkeep is not None and self._upkeep.done():
+            self._upkeep.result()  # a mistake of ours in the thread is raised here
+            self._upkeep = None
+        is_time = self._now - self._looked_at >= UPKEEP_EVERY_MS
+        is_time |= self._unlooked >= UPKEEP_EVERY_ROWS
+        if self._upkeep is None and (is_time or at_once):
+            self._looked_at, self._unlooked = self._now, 0
+            self._upkeep = self._thread.submit(self._keep_up, self._now)
 
-    def _source(self, gateway: str, epoch: str) -> int:
-        number = self._sources.get((gateway, epoch))
-        if number is None:
-            cursor = self._db.execute(
-                "INSERT INTO source (gateway, epoch) VALUES (?, ?)", (gateway, epoch)
-            )
-            number = self._sources[gateway, epoch] = int(cursor.lastrowid or 0)
-        return number
+    def _keep_up(self, now: int) -> None:
+        due = self._due(now)
+        for day in due:
+            if self._is_closing:
+                return
+            with self._lock:
+                self._hot.hold(day)
+            try:
+                self._sealer.seal(day, now)
+            finally:
+                with self._lock:
+                    self._hot.release(day)
+        self._sealer.compute_again(now)
+        if due or now // DAY_MS != self._dropped_on:
+            self._dropped_on = now // DAY_MS
+            self._sealer.drop(now)
 
+    def _due(self, now: int) -> list[int]:
+        with self._lock:
+            is_crowded = self._hot.rows > self._keeping.hot_rows_max
+            due = self._hot.due(self._keeping, now, is_crowded=is_crowded)
+            stale = self._db.execute("SELECT day FROM file WHERE stale AND name IS NOT NULL")
+            due |= {day for (day,) in stale}
+        return sorted(d for d in due if not self._sealer.is_left_alone(d, now))
 
-class Reader:
-    """Reads the historian's file from any process while the writer goes on."""
+    def _meta(self, key: str) -> str | int | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
 
-    def __init__(self, path: Path) -> None:
-        try:
-            self._db = sqlite3.connect(
-                f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA query_only=1")
-            self._db.execute("PRAGMA busy_timeout=5000")
-        except sqlite3.Error as e:
-            raise StorageError(f"{path}: cannot be read as the historian: {e}") from e
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Everything or nothing, durable at the end; our error with the file's name otherwise."""
+        with self._lock:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except sqlite3.Error as e:
+                raise StorageError(f"{self._path}: cannot be written: {e}") from e
+            finally:
+                if self._db.in_transaction:
+                    self._undo()
 
-    def last_all(self) -> dict[str, LastValue]:
-        """Return the newest sample of every point that has said anything live."""
-        return {
-            point: LastValue(
-                at=Instant(at),
-                value=value,
-                quality=quality,
-                reason=reason,
-                time_quality=time_quality,
-                arrived_at=Instant(arrived),
-            )
-            for point, at, value, quality, reason, time_quality, arrived in self._db.execute(
-                "SELECT id, at, value, quality, reason,"
-                " coalesce((SELECT time_quality FROM sample WHERE sample.point = last.point"
-                "  AND sample.at = last.at AND sample.arrived_at = last.arrived_at LIMIT 1), ''),"
-                " arrived_at FROM last JOIN point ON point.number = last.point ORDER BY id"
-            )
-        }
-
-    def newest_arrival(self) -> Instant | None:
-        """Return when the newest live sample reached the server."""
-        row = self._db.execute("SELECT MAX(arrived_at) FROM last").fetchone()
-        return None if row[0] is None else Instant(row[0])
-
-    def series(self, point: str, start: Instant, end: Instant, buckets: int) -> list[Bucket]:
-        """Return the point's past in [start, end) as at most `buckets` stretches of equal length.
-
-        Stretches without a usable sample are absent: gaps are never bridged.
-        """
-        width = max(1, -(-(end - start) // max(1, buckets)))
-        rows = self._db.execute(
-            "SELECT (at - ?) / ? AS slot, MIN(value), AVG(value), MAX(value), COUNT(*) FROM sample"
-            " WHERE point = (SELECT number FROM point WHERE id = ?) AND at >= ? AND at < ?"
-            " AND value IS NOT NULL GROUP BY slot ORDER BY slot",
-            (start, width, point, start, end),
-        )
-        return [
-            Bucket(at=Instant(start + slot * width), low=low, mean=mean, high=high, count=count)
-            for slot, low, mean, high, count in rows
-        ]
-
-    def held(self, gateway: str, epoch: int, *, below: int) -> tuple[int, int]:
-        """Return how many samples of a gateway's log are stored, and how many offsets they have.
-
-        Both below an offset. The first minus the second are duplicates; `below` minus the second
-        are missing.
-        """
-        row = self._db.execute(
-            "SELECT COUNT(*), COUNT(DISTINCT offset) FROM sample WHERE offset < ? AND source ="
-            " (SELECT number FROM source WHERE gateway = ? AND epoch = ?)",
-            (below, gateway, str(epoch)),
-        ).fetchone()
-        return int(row[0]), int(row[1])
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+    def _undo(self) -> None:
+        self._db.execute("ROLLBACK")
+        self._names.reload()
+        self._hot.reload()
+        self._gathering.reload()
+        self._properties = Properties(self._db)

@@ -12,13 +12,17 @@ from typing import Any
 import telemetry
 from server import engine
 from server.config import ServerConfig
+from server.engine import essentials
 from server.engine.events import Imported, RegistryChanged, Started
 from server.history import recording
 from server.history.historian import Historian
-from server.intake.door import Door
+from server.history.keeping import Keeping
+from server.intake import state
+from server.intake.door import Door, JournalRule
 from server.intake.journal import Journal
 from server.intake.loop import Intake
-from telemetry.instant import Clock, Instant
+from server.intake.state import StateFile
+from telemetry.instant import DAY_MS, HOUR_MS, Clock, Instant
 
 log = logging.getLogger("mainwatch.intake")
 
@@ -26,17 +30,34 @@ Ready = Callable[[dict[str, Any]], None]
 
 
 async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio.Event) -> None:
-    """Run the only writer of the journal. Raises `StorageError` when its disk refuses."""
+    """Run the only writer of the journal. Raises `StorageError` when its disk refuses.
+
+    Whatever it ends with is written to `intake.state` first, for the desk to show.
+    """
+    said = StateFile(config.server.data)
+    try:
+        said.make(at=clock.now())
+        await _serve(config, clock, ready, stop, said)
+        said.say(state.ENDED, at=clock.now())
+    except (Exception, BaseExceptionGroup) as e:
+        said.fell(e, at=clock.now())
+        raise
+
+
+async def _serve(
+    config: ServerConfig, clock: Clock, ready: Ready, stop: asyncio.Event, said: StateFile
+) -> None:
     data = config.server.data
     journal = Journal(data / "journal.db")
     door = await asyncio.to_thread(
         Door,
         journal=journal,
-        historian=Historian(data / "historian.db"),
+        historian=Historian(data / "historian.db", keeping=Keeping.of(config.history)),
         host_id=config.server.host_id,
         version=f"{version('mainwatch')}+{_code()}",
         checkpoint=data / "engine.checkpoint",
         clock=clock,
+        rule=_rule(config),
     )
     try:
         await asyncio.to_thread(_open_door, door, journal, config)
@@ -45,9 +66,21 @@ async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio
             intake = Intake(config, door, clock)
             tasks.create_task(intake.run(data / "door.sock", stop, serving))
             await serving.wait()
+            said.say(state.SERVING, at=clock.now())
             ready({"intake": config.server.host_id, "journal": journal.uuid})
     finally:
         await asyncio.to_thread(door.close)
+
+
+def _rule(config: ServerConfig) -> JournalRule:
+    rule = config.journal
+    return JournalRule(
+        segment_bytes=round(rule.segment_max_mb * 1e6),
+        segment_ms=round(rule.segment_max_h * HOUR_MS),
+        keep_ms=round(rule.keep_days * DAY_MS),
+        keep_bytes=round(rule.keep_max_mb * 1e6),
+        effects_ms=round(rule.effects_keep_days * DAY_MS),
+    )
 
 
 def _open_door(door: Door, journal: Journal, config: ServerConfig) -> None:
@@ -64,6 +97,7 @@ def _open_door(door: Door, journal: Journal, config: ServerConfig) -> None:
                 door.admit([partial(_imported, name, rows)])
         log.info("history %s: taken in", name)
     settings = config.model_dump(mode="json", exclude={"zone", "point"})
+    settings[essentials.NUMBERED] = list(journal.numbered())
     door.admit([lambda at: Started(at=at, version=version("mainwatch"), settings=settings)])
 
 

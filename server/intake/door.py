@@ -1,27 +1,33 @@
 """The door: stamp, journal, apply, hand on the effects. Nobody else calls the engine.
 
-The order never changes: events are on disk first, then the engine sees them, then samples and
-recorded effects are on disk, and only then does anything leave (acknowledgements, wake-ups).
-Recovery is the same fold over what the journal holds after the newest checkpoint; a checkpoint is a
-cache, and deleting it changes nothing but the time that a start takes.
+The order never changes: events are on disk first, then the engine sees them, then recorded effects
+are on disk, and only then does anything leave (acknowledgements, wake-ups). Samples go on to the
+historian, which follows at its own pace. Recovery is the same fold over what the journal holds
+after the newest state that is kept; a checkpoint is a cache, and deleting it changes nothing but
+the time that a start takes.
 """
 
-import hashlib
-import os
+import logging
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from server.engine import essentials
 from server.engine.effects import Accepted, AckDue, Effect, RebirthDue
 from server.engine.engine import Engine
-from server.engine.events import Event, Imported
+from server.engine.events import Event, Imported, RegistryChanged
 from server.engine.registry import Registry
-from server.history.historian import Historian
+from server.history.historian import Historian, Part
+from server.intake.checkpoint import State, read_checkpoint, write_checkpoint
+from server.intake.history_feed import HistoryFeed
 from server.intake.journal import Derived, Journal
+from server.intake.segments import Snapshot
 from telemetry.errors import StorageError
-from telemetry.instant import MINUTE_MS, Clock, Instant
+from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Clock, Instant
+
+log = logging.getLogger("mainwatch.intake")
 
 Unstamped = Callable[[Instant], Event]
 """An event that only lacks its instant."""
@@ -41,6 +47,17 @@ class Outgoing:
     through: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalRule:
+    """When a segment is sealed, and what is kept of the past."""
+
+    segment_bytes: int = 64_000_000
+    segment_ms: int = 24 * HOUR_MS
+    keep_ms: int = 400 * DAY_MS
+    keep_bytes: int = 20_000_000_000
+    effects_ms: int = 3_650 * DAY_MS
+
+
 class Door:
     """Journal, engine and historian as one."""
 
@@ -53,19 +70,28 @@ class Door:
         version: str,
         checkpoint: Path,
         clock: Clock,
+        rule: JournalRule | None = None,
     ) -> None:
         self._journal = journal
-        self._historian = historian
         self._host_id = host_id
-        self._version = version
+        self._code = f"{version} {host_id}"
         self._checkpoint = checkpoint
         self._clock = clock
+        self._rule = rule or JournalRule()
         self._checkpoint_at = Instant(0)
         self._admitted_ms = clock.monotonic_ms()
+        self._is_broken = False
         self._lock = Lock()
         """One at a time: whoever cancels an admission still waits for it before closing."""
+        self._upkeep = Lock()
+        """One seal or checkpoint at a time; admissions go on meanwhile."""
         historian.follow(journal.uuid, last_seq=journal.last_seq)
-        self._engine = self._recover()
+        self._history = HistoryFeed(historian)
+        try:
+            self._engine = self._recover()
+        except BaseException:
+            self._history.close()
+            raise
 
     @property
     def registry(self) -> Registry:
@@ -92,33 +118,84 @@ class Door:
             at = self.now()
             self._admitted_ms = self._clock.monotonic_ms()
             events = [make(at) for make in batch]
-            first = self._journal.append(events)
-            out = self._apply(list(enumerate(events, first)))
-            if at - self._checkpoint_at >= CHECKPOINT_EVERY_MS:
-                self._checkpoint_at = at
-                self._write_checkpoint()
-            return out
+            try:
+                first = self._journal.append(events)
+                return self._apply(list(enumerate(events, first)))
+            except BaseException:
+                self._is_broken = True
+                raise
+
+    def keep(self) -> None:
+        """Seal the open segment and write a checkpoint, each when it is due; prune the past.
+
+        Admissions go on meanwhile. Raises `StorageError` when the disk refuses.
+        """
+        now = self._clock.now()
+        rule = self._rule
+        since = self._journal.open_since
+        is_old = since is not None and now - since >= rule.segment_ms
+        if is_old or self._journal.open_bytes >= rule.segment_bytes:
+            self.seal()
+            for path in self._journal.prune(
+                before=Instant(now - rule.keep_ms),
+                bytes_max=rule.keep_bytes,
+                through=self._history.through,
+            ):
+                log.info("journal: %s is pruned, as the rule of the configuration says", path.name)
+            with self._lock:
+                self._journal.prune_effects(before=Instant(now - rule.effects_ms))
+        if now - self._checkpoint_at >= CHECKPOINT_EVERY_MS:
+            self._checkpoint_at = now
+            self.checkpoint()
+
+    def seal(self) -> None:
+        """Seal what the open segment holds now; the next one begins with the engine as it is."""
+        with self._upkeep:
+            with self._lock:
+                if self._journal.open_since is None:
+                    return
+                self._journal.settle()
+                snapshot = self._snapshot()
+            done = self._journal.seal(snapshot.seq)
+            with self._lock:
+                self._journal.sealed(done, snapshot)
+
+    def checkpoint(self) -> None:
+        """Write the engine as it is now, once the historian has all that led to it."""
+        with self._upkeep:
+            with self._lock:
+                self._journal.settle()
+                seq, body = self._journal.last_seq, pickle.dumps(self._engine, protocol=5)
+            self._history.wait_for(seq)
+            write_checkpoint(
+                self._checkpoint,
+                State(journal=self._journal.uuid, seq=seq, code=self._code, engine=body),
+            )
 
     def close(self) -> None:
-        """Write a last checkpoint and close the files."""
-        with self._lock:
-            self._write_checkpoint()
-            self._journal.close()
-            self._historian.close()
+        """Write a last checkpoint, unless the disk had refused, and close the files."""
+        try:
+            if not self._is_broken:
+                self.checkpoint()
+        finally:
+            with self._upkeep, self._lock:
+                self._history.close()
+                self._journal.close()
 
     def _apply(self, numbered: Sequence[tuple[int, Event]]) -> Outgoing:
         if not numbered:
             return Outgoing(acks=(), rebirths=(), recorded=0, through=self._journal.last_seq)
-        written = self._historian.through
+        written = self._history.through
         known = self._journal.effects_through
-        samples: list[Accepted | Imported] = []
+        samples: list[Part] = []
         derived: list[Derived] = []
         passing: list[Effect] = []
-        for seq, event in numbered:
+        answers = self._engine.run([event for _, event in numbered])
+        for (seq, event), effects in zip(numbered, answers, strict=True):
             n = 0
-            if isinstance(event, Imported) and seq > written:
+            if isinstance(event, Imported | RegistryChanged) and seq > written:
                 samples.append(event)
-            for effect in self._engine.apply(event):
+            for effect in effects:
                 if isinstance(effect, Accepted):
                     if seq > written:
                         samples.append(effect)
@@ -129,8 +206,9 @@ class Door:
                         derived.append(Derived(seq=seq, n=n, effect=effect))
                     n += 1
         through = numbered[-1][0]
-        self._historian.write(samples, through=max(through, written))
         self._journal.record(derived, through=max(through, known))
+        if through > written:
+            self._history.put(samples, through=through)
         return Outgoing(
             acks=tuple({(e.group, e.edge): e for e in passing if isinstance(e, AckDue)}.values()),
             rebirths=tuple(
@@ -142,43 +220,52 @@ class Door:
 
     def _recover(self) -> Engine:
         """Return the engine after everything that the journal holds."""
-        applied, self._engine = self._read_checkpoint()
+        applied, self._engine = self._newest_state()
         for step in _steps(self._journal.read(after=applied), RECOVERY_STEP):
             self._apply(step)
         return self._engine
 
-    def _read_checkpoint(self) -> tuple[int, Engine]:
-        fresh = (0, Engine(host_id=self._host_id))
-        try:
-            head, _, body = self._checkpoint.read_bytes().partition(b"\n")
-        except FileNotFoundError:
-            return fresh
-        except OSError as e:
-            raise StorageError(f"{self._checkpoint}: cannot be read: {e}") from e
-        if head.decode(errors="replace") != self._identity(body):
-            return fresh
-        applied, engine = pickle.loads(body)  # noqa: S301  our own file, in a folder of ours alone
-        if applied > min(self._journal.effects_through, self._historian.through):
+    def _newest_state(self) -> tuple[int, Engine]:
+        """Return the newest state that this code understands and no projection is behind.
+
+        Where there is none: the essentials of the oldest snapshot, and all that has been kept since
+        is applied again; without a snapshot that is everything.
+        """
+        reached = min(self._journal.effects_through, self._history.through)
+        held = read_checkpoint(self._checkpoint, self._journal.uuid)
+        if held is not None and held.code == self._code:
+            if held.seq <= reached:
+                engine: Engine = pickle.loads(held.engine)  # noqa: S301  our own file
+                return held.seq, engine
             self._checkpoint.unlink()  # of what a restored journal no longer has
-            return fresh
-        return applied, engine
-
-    def _write_checkpoint(self) -> None:
-        body = pickle.dumps((self._journal.last_seq, self._engine), protocol=5)
-        fresh = self._checkpoint.with_suffix(".new")
+        oldest = None
+        for snapshot in self._journal.snapshots():
+            oldest = snapshot
+            if snapshot.code == self._code and snapshot.seq <= reached:
+                break
+        fresh = Engine(host_id=self._host_id)
+        if oldest is None or oldest.seq == 0:
+            return 0, fresh
+        if oldest.code == self._code:
+            engine = pickle.loads(oldest.engine)  # noqa: S301  our own file
+            return oldest.seq, engine
         try:
-            with fresh.open("wb") as file:
-                file.write(self._identity(body).encode() + b"\n" + body)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self._checkpoint)
-        except OSError as e:
-            raise StorageError(f"{self._checkpoint}: cannot be written: {e}") from e
+            essentials.read(oldest.essentials, fresh, at=oldest.at)
+        except (ValueError, KeyError, TypeError) as e:
+            raise StorageError(
+                f"the journal before event {oldest.seq + 1} was kept by newer code than this: {e}"
+            ) from e
+        log.info("code of another version kept the journal: starting after event %d", oldest.seq)
+        return oldest.seq, fresh
 
-    def _identity(self, body: bytes) -> str:
-        """Return what must match before a checkpoint is believed."""
-        digest = hashlib.sha256(body).hexdigest()
-        return f"{self._version} {self._host_id} {self._journal.uuid} {digest}"
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(
+            seq=self._journal.last_seq,
+            at=self._journal.last_at,
+            code=self._code,
+            essentials=essentials.write(self._engine),
+            engine=pickle.dumps(self._engine, protocol=5),
+        )
 
 
 def _steps(

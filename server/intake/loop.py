@@ -28,6 +28,10 @@ QUEUE_MAX = 20_000
 BATCH_MAX = 5_000
 GROUP_COMMIT_S = 0.05
 """How long the first message of a batch waits for company: at most 20 commits a second."""
+CROWD = 200
+"""Messages that are company enough: with so many waiting nobody waits for more."""
+KEEP_EVERY_S = 1.0
+"""How often it is looked whether a segment is to be sealed or a checkpoint to be written."""
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 CANCEL_AGAIN_S = 0.5
 COMMAND_MAX = 65_536
@@ -66,6 +70,7 @@ class Intake:
                     tasks.create_task(self._pass_the_door()),
                     tasks.create_task(self._tick()),
                     tasks.create_task(self._stay_linked()),
+                    tasks.create_task(self._keep()),
                 ]
                 ready.set()
                 await stop.wait()
@@ -81,7 +86,8 @@ class Intake:
     async def _pass_the_door(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            await asyncio.sleep(GROUP_COMMIT_S)
+            if self._queue.qsize() < CROWD:
+                await asyncio.sleep(GROUP_COMMIT_S)
             while len(batch) < BATCH_MAX and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             out = await asyncio.to_thread(self._door.admit, [w.make for w in batch])
@@ -113,6 +119,12 @@ class Intake:
             await self._clock.sleep_until(at)
             await self._queue.put(_Waiting(make=lambda stamp: Tick(at=stamp)))
 
+    async def _keep(self) -> None:
+        """Look after the journal while messages go on passing the door."""
+        while True:
+            await asyncio.to_thread(self._door.keep)
+            await asyncio.sleep(KEEP_EVERY_S)
+
     async def _stay_linked(self) -> None:
         broker = self._config.broker
         where = f"{broker.host}:{broker.port}"
@@ -141,9 +153,10 @@ class Intake:
         await self._queue.put(_Waiting(make=lambda at: Linked(at=at, up=True)))
         self._link = link
         try:
-            async for topic, payload in link.messages():
-                make = partial(_arrived, topic, payload)
-                await self._queue.put(_Waiting(make=make))
+            async for messages in link.messages():
+                for topic, payload in messages:
+                    make = partial(_arrived, topic, payload)
+                    await self._queue.put(_Waiting(make=make))
         finally:
             self._link = None
 

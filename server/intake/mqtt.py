@@ -57,19 +57,27 @@ class Link:
             raise Unavailable(str(e)) from e
         await self._say_online()
 
-    async def messages(self) -> AsyncIterator[tuple[str, bytes]]:
-        """Yield topic and payload of everything that edge nodes send.
+    async def messages(self) -> AsyncIterator[list[tuple[str, bytes]]]:
+        """Yield topic and payload of everything that edge nodes send, as many as there are at once.
 
         Raises `Unavailable` when the connection ends.
         """
+        # One wait for all that has come: a task for each message is dearer than all else about it.
+        queue = self._client._queue  # noqa: SLF001  there is no public way to take without a wait
         try:
-            async for message in self._client.messages:
-                topic, payload = str(message.topic), message.payload
-                body = payload if isinstance(payload, bytes) else str(payload or "").encode()
-                if topic == self._state:
-                    await self._answer_state(body)
-                else:
-                    yield topic, body
+            async for first in self._client.messages:
+                waiting = [first]
+                while not queue.empty():
+                    waiting.append(queue.get_nowait())
+                found = []
+                for message in waiting:
+                    topic, payload = message.topic.value, message.payload
+                    body = payload if isinstance(payload, bytes) else str(payload or "").encode()
+                    if topic == self._state:
+                        await self._answer_state(body)
+                    else:
+                        found.append((topic, body))
+                yield found
         except aiomqtt.MqttError as e:
             raise Unavailable(str(e)) from e
 

@@ -7,6 +7,7 @@ killed at any instant has carried out every effect before the cursor and none af
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,8 @@ ACTOR_LENGTH_MAX = 40
 TEXT_LENGTH_MAX = 2_000
 COMMANDS_PER_READ = 100
 MARKS_MAX = 500
+INTAKE_STATE = "intake.state"
+"""Where the intake says what it ended with, beside its journal."""
 
 
 class Desk:
@@ -261,6 +264,18 @@ class Desk:
     def engine_is(self, *, reached: bool) -> None:
         """Note whether the engine's door answers; the screens show it."""
         self.engine_reached = reached
+
+    @property
+    def intake_stopped(self) -> str:
+        """Return with what the intake ended: "disk_full", "failed", or nothing that it told of."""
+        if self.engine_reached:
+            return ""
+        try:
+            said = json.loads((self._journal.parent / INTAKE_STATE).read_bytes())
+        except (OSError, ValueError):
+            return ""
+        state = said.get("state") if isinstance(said, dict) else ""
+        return state if state in ("disk_full", "failed") else ""
 
     async def trail_break(self) -> int | None:
         """Return the first entry of the audit trail that was tampered with, or None."""

@@ -1,5 +1,9 @@
-"""The engine's recorded effects, read from the journal's file without ever writing to it."""
+"""The engine's recorded effects, read from the journal's file without ever writing to it.
 
+They stay in that file when its events are sealed, by a rule of their own.
+"""
+
+import json
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
@@ -67,6 +71,13 @@ def _read(db: sqlite3.Connection, path: Path, cursor: Cursor, limit: int) -> lis
         raise StorageError(
             f"{path}: expected effects up to {cursor.seq}, found up to {last}; an older copy of the"
             " journal was put back"
+        )
+    gone = db.execute("SELECT value FROM meta WHERE key = 'effects_pruned'").fetchone()
+    if gone is not None and cursor.journal and (cursor.seq, cursor.n) < tuple(json.loads(gone[0])):
+        raise StorageError(
+            f"{path}: expected every effect after {cursor.seq}, found that those up to"
+            f" {json.loads(gone[0])[0]} have been pruned; put back a newer copy of the desk's"
+            " database"
         )
     rows = db.execute(
         "SELECT seq, n, kind, body FROM effect WHERE (seq, n) > (?, ?) ORDER BY seq, n LIMIT ?",

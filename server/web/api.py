@@ -112,6 +112,7 @@ class StatusAnswer(_Answer):
     now: int
     newest: int | None
     engine_reached: bool
+    intake_stopped: str
     revision: int
     queued_commands: int
 
@@ -156,6 +157,7 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
             now=clock.now(),
             newest=present.newest,
             engine_reached=desk.engine_reached,
+            intake_stopped=desk.intake_stopped,
             revision=board.revision,
             queued_commands=len(board.queued),
         )

@@ -67,6 +67,7 @@ class Live:
             "now": self._clock.now(),
             "newest": present.newest,
             "engine": self._desk.engine_reached,
+            "stopped": self._desk.intake_stopped,
         }
 
 

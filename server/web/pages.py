@@ -53,6 +53,7 @@ async def page(
         await feed.present(),
         now=clock.now(),
         engine=desk.engine_reached,
+        stopped=desk.intake_stopped,
         **{"message": "", **more},
     )
 

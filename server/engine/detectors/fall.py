@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.engine.detectors.finding import Finding
-from server.engine.detectors.frames import Bools, Floats
+from server.engine.detectors.grid import Bools, Floats
 from server.engine.detectors.place import SHARE_MIN, Place, place_of
-from server.engine.detectors.scales import FiveMinutes, Scales
-from server.engine.detectors.steps import RECENT, REFERENCE, Step, Steps
+from server.engine.detectors.scales import RECENT, REFERENCE, Scales
+from server.engine.detectors.steps import Look, Ring
 from server.engine.effects import AlarmKind
 from server.engine.registry import Point
 from telemetry.instant import HOUR_MS, MINUTE_MS, Instant
@@ -63,8 +63,70 @@ class _Event:
     clear_bins: int = 0
 
 
+class ZoneScales:
+    """What is learnt of the columns of one zone."""
+
+    def __init__(self, scales: Scales, columns: slice) -> None:
+        self._scales = scales
+        self._columns = columns
+
+    @property
+    def noise(self) -> Floats:
+        """Return sigma from one bin to the next."""
+        return self._scales.noise[self._columns]
+
+    @property
+    def largest_fall(self) -> Floats:
+        """Return the largest fall from one 5-minute mean to the next."""
+        return self._scales.largest_fall[self._columns]
+
+    @property
+    def owed_sigma(self) -> Floats:
+        """Return sigma of what is left of a fall."""
+        return self._scales.owed.sigma(self._columns)
+
+    def owed(self, step: Look) -> Floats:
+        """Return the falls that go with the change of the inflow."""
+        more = float("nan")
+        if step.is_valid[-1]:
+            recent, before = float(step.recent[-1]), float(step.reference[-1])
+            more = recent * abs(recent) - before * abs(before)
+        return self._scales.owed.fall(np.array(more), self._columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What came before a bin of one zone, and what was learnt of it."""
+
+    scales: ZoneScales
+    ring: Ring
+    row: int
+    columns: slice
+
+    def last(self, bins: int) -> Floats:
+        """Return the newest bins, oldest first."""
+        return self.ring.last(self.row, bins, self.columns)
+
+    def recent(self, bins: int) -> Floats:
+        """Return the means of the newest bins."""
+        rows = self.last(bins)
+        count = (~np.isnan(rows)).sum(axis=0)
+        total = np.add.accumulate(np.where(np.isnan(rows), 0.0, rows), axis=0)[-1]
+        mean: Floats = total / np.where(count > 0, count, np.nan)
+        return mean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What one bin brought: findings, whether it may be learnt from, and columns to forget."""
+
+    findings: list[Finding]
+    is_quiet: bool
+    forgotten: tuple[int, ...]
+
+
 class Fall:
-    """The fall detector of one zone."""
+    """What is found in one zone, and what may be about to be. `frozen` are its references."""
 
     def __init__(self, zone: str, points: tuple[Point, ...], *, width_ms: int, slow: int) -> None:
         self._zone = zone
@@ -72,37 +134,38 @@ class Fall:
         self._n = len(points)
         self._width_ms = width_ms
         self._confirm_supply = CONFIRM_SUPPLY + 2 * slow
-        floor = np.full(self._n + 1, 0.2)
-        self.scales = Scales(floor=floor)
-        self._five = FiveMinutes(self._n + 1)
-        self._steps = Steps(self._n + 1, width_ms=width_ms)
-        self._frozen = np.full(self._n + 1, np.nan)
+        self.frozen = np.full(self._n + 1, np.nan)
         self._event: _Event | None = None
         self._drops: dict[int, _Event] = {}
         self._burst_bins = 0
         self._supply_bins = 0
         self._drop_bins = np.zeros(self._n, dtype=np.int64)
 
-    def update(self, *, at: Instant, values: Floats, is_fresh: Bools) -> list[Finding]:
-        """Judge one more bin: the pressures, then the net inflow."""
-        self._steps.push(values)
-        step = self._steps.look(self.scales, self._frozen)
-        if self._event is not None:
-            findings = self._watch_event(at, self._event, step)
-        else:
-            findings = [*self._watch_drops(step), *self._search(at, step)]
-        self._learn(at, values, is_fresh, step)
-        return findings
+    @property
+    def is_busy(self) -> bool:
+        """Say whether every bin must be looked at: something is found, or half confirmed."""
+        is_held = self._event is not None or bool(self._drops)
+        return (
+            is_held or self._burst_bins > 0 or self._supply_bins > 0 or bool(self._drop_bins.any())
+        )
 
-    def learn_past(self, *, at: Instant, column: int, value: float) -> None:
-        """Learn from one past value; values come in the order of time."""
-        self._turn(at)
-        self._five.add(column, value)
+    def update(self, at: Instant, step: Look, past: Past) -> Said:
+        """Judge one more bin: the pressures, then the net inflow."""
+        before, drops = self._event, list(self._drops)
+        if self._event is not None:
+            findings = self._watch_event(at, self._event, step, past)
+        else:
+            findings = [*self._watch_drops(step), *self._search(at, step, past)]
+        is_over = before is not None and self._event is None
+        forgotten = [i for i in drops if i not in self._drops and self._event is None]
+        return Said(
+            findings=findings,
+            is_quiet=not (before or self._event or self._burst_bins or self._supply_bins),
+            forgotten=tuple(range(self._n + 1)) if is_over else tuple(forgotten),
+        )
 
     def begin_anew(self) -> None:
-        """Forget the reference after a gap in time; what was found stays found."""
-        self._steps.clear()
-        self.scales.forget_last()
+        """Forget what was half confirmed; what was found stays found."""
         self._burst_bins = self._supply_bins = 0
         self._drop_bins[:] = 0
 
@@ -111,57 +174,38 @@ class Fall:
         present = [self._event] if self._event is not None else []
         return [e.finding.gone(because) for e in [*present, *self._drops.values()]]
 
-    def _learn(self, at: Instant, values: Floats, is_fresh: Bools, step: Step) -> None:
-        """Learn what is normal, from bins that are."""
-        is_quiet = self._event is None and not self._burst_bins and not self._supply_bins
-        if not is_quiet:
-            self.scales.forget_last()
-            self._five = FiveMinutes(self._n + 1)
-            return
-        self.scales.learn_bin(values, is_fresh)
-        is_moving = step.is_valid & np.isnan(self._frozen)
-        self.scales.learn_look(np.where(is_moving, step.fall, np.nan), step.more)
-        self._turn(at)
-        self._five.add_all(values)
-
-    def _turn(self, at: Instant) -> None:
-        left = self._five.turn(at)
-        if left is not None:
-            self.scales.learn_five(*left)
-
-    def _search(self, at: Instant, step: Step) -> list[Finding]:
+    def _search(self, at: Instant, step: Look, past: Past) -> list[Finding]:
         pressures = step.is_valid[: self._n]
         strong, weak = self._falling(step)
-        is_burst = self._is_burst(step, strong, weak)
+        is_burst = self._is_burst(step, strong, weak, past.scales)
         self._burst_bins = self._burst_bins + 1 if is_burst else 0
-        is_supply = self._is_supply(step, pressures, strong)
+        is_supply = self._is_supply(step, pressures, strong, past.scales)
         self._supply_bins = self._supply_bins + 1 if is_supply else 0
         if self._burst_bins >= CONFIRM_BURST:
-            return self._burst(at, step)
+            return self._burst(at, step, past)
         if self._supply_bins >= self._confirm_supply:
             return self._supply(at, step, strong)
-        return self._search_drops(at, step, strong, is_held=is_burst)
+        return self._search_drops(at, step, strong, past.scales, is_held=is_burst)
 
-    def _falling(self, step: Step) -> tuple[Bools, Bools]:
+    def _falling(self, step: Look) -> tuple[Bools, Bools]:
         fall, score = step.fall[: self._n], step.score[: self._n]
         strong = (score >= STRONG_SCORE) & (fall >= STRONG_KPA)
         return strong, (score >= WEAK_SCORE) & (fall >= WEAK_KPA)
 
-    def _is_burst(self, step: Step, strong: Bools, weak: Bools) -> bool:
+    def _is_burst(self, step: Look, strong: Bools, weak: Bools, scales: ZoneScales) -> bool:
         score = -step.score[-1]
         if score < RISE_SCORE or -step.fall[-1] < RISE_PART * abs(step.reference[-1]):
             return False
         fall = step.fall[: self._n]
         if score >= RISE_SCORE_ALONE:
             return bool(strong.any() or weak.sum() >= 2 or self._is_hinted(step))
-        owed = self.scales.owed
-        local = fall - owed.fall(step.more)[: self._n]
-        noise = np.sqrt(1 / RECENT + 1 / REFERENCE) * self.scales.noise[: self._n]
-        sigma = np.maximum(owed.sigma[: self._n], noise)
+        local = fall - scales.owed(step)[: self._n]
+        noise = np.sqrt(1 / RECENT + 1 / REFERENCE) * scales.noise[: self._n]
+        sigma = np.maximum(scales.owed_sigma[: self._n], noise)
         is_local = step.is_valid[: self._n] & (local >= np.maximum(LOCAL_SCORE * sigma, LOCAL_KPA))
         return bool((strong.any() or weak.sum() >= 2) and is_local.any())
 
-    def _is_hinted(self, step: Step) -> bool:
+    def _is_hinted(self, step: Look) -> bool:
         known = step.is_valid[: self._n]
         fall, score = step.fall[: self._n], step.score[: self._n]
         if ((score >= HINT_SCORE) & (fall >= HINT_KPA)).any():
@@ -170,16 +214,16 @@ class Fall:
             return False
         return bool(fall[known].mean() >= POOLED_KPA and score[known].mean() >= POOLED_SCORE)
 
-    def _is_supply(self, step: Step, pressures: Bools, strong: Bools) -> bool:
+    def _is_supply(self, step: Look, pressures: Bools, strong: Bools, scales: ZoneScales) -> bool:
         known = int(pressures.sum())
         floor = np.maximum(SUPPLY_KPA, SUPPLY_PART * np.abs(step.reference[: self._n]))
-        floor = np.maximum(floor, LARGEST_MARGIN * self.scales.largest_fall[: self._n])
+        floor = np.maximum(floor, LARGEST_MARGIN * scales.largest_fall[: self._n])
         fallen = int((strong & (step.fall[: self._n] >= floor)).sum())
         is_rising = bool(step.is_valid[-1] and -step.score[-1] >= NO_RISE_SCORE)
         return known >= 3 and 2 * fallen >= known and not is_rising
 
-    def _burst(self, at: Instant, step: Step) -> list[Finding]:
-        now = self._steps.recent(3)  # an event has filled these by now
+    def _burst(self, at: Instant, step: Look, past: Past) -> list[Finding]:
+        now = past.recent(3)  # an event has filled these by now
         rise = float(now[-1] - step.reference[-1])
         falls = step.reference[: self._n] - now[: self._n]
         known = np.where(step.is_valid[: self._n], falls, 0.0)
@@ -191,7 +235,7 @@ class Fall:
         finding = self._finding(
             AlarmKind.BURST,
             severity=BURST_SEVERITY,
-            onset=self._onset(at, step),
+            onset=self._onset(at, step, past),
             points=order,
             because=because,
             estimate=max(rise, 0.0),
@@ -203,7 +247,7 @@ class Fall:
         self._begin(_Event(finding=finding, size=max(rise, 0.0)), step)
         return changes
 
-    def _supply(self, at: Instant, step: Step, strong: Bools) -> list[Finding]:
+    def _supply(self, at: Instant, step: Look, strong: Bools) -> list[Finding]:
         order = self._most_affected(step.fall[: self._n], strong)
         known = int(step.is_valid[: self._n].sum())
         because = [f"{len(order)} of {known} points of zone {self._zone} fell together"]
@@ -224,13 +268,13 @@ class Fall:
         self._begin(_Event(finding=finding, size=float(np.median(step.fall[order]))), step)
         return changes
 
-    def _begin(self, event: _Event, step: Step) -> None:
+    def _begin(self, event: _Event, step: Look) -> None:
         self._event = event
-        self._frozen = np.where(step.is_valid, step.reference, np.nan)
+        self.frozen = np.where(step.is_valid, step.reference, np.nan)
         self._burst_bins = self._supply_bins = 0
         self._drop_bins[:] = 0
 
-    def _watch_event(self, at: Instant, event: _Event, step: Step) -> list[Finding]:
+    def _watch_event(self, at: Instant, event: _Event, step: Look, past: Past) -> list[Finding]:
         """Wait until what was found has gone; no data is no sign of that."""
         is_burst = event.finding.kind is AlarmKind.BURST
         named = [i for i, p in enumerate(self._points) if p.id in event.finding.points]
@@ -242,9 +286,11 @@ class Fall:
         event.bins += 1
         if not is_burst and event.bins <= UPGRADE_BINS:
             strong, weak = self._falling(step)
-            self._burst_bins = self._burst_bins + 1 if self._is_burst(step, strong, weak) else 0
+            self._burst_bins = (
+                self._burst_bins + 1 if self._is_burst(step, strong, weak, past.scales) else 0
+            )
             if self._burst_bins >= CONFIRM_BURST:
-                return self._burst(at, step)
+                return self._burst(at, step, past)
         event.clear_bins = event.clear_bins + 1 if left < CLEAR_PART * event.size else 0
         unit, what = ("m3/h", "inflow") if is_burst else ("kPa", "median pressure")
         if event.clear_bins >= CONFIRM_CLEAR:
@@ -258,12 +304,12 @@ class Fall:
         else:
             return []
         self._event = None
-        self._frozen[:] = np.nan
+        self.frozen[:] = np.nan
         self.begin_anew()
         return [event.finding.gone(because)]
 
     def _search_drops(
-        self, at: Instant, step: Step, strong: Bools, *, is_held: bool
+        self, at: Instant, step: Look, strong: Bools, scales: ZoneScales, *, is_held: bool
     ) -> list[Finding]:
         """Find points that fall alone: by more than their zone does, and with no more inflow."""
         known = step.is_valid[: self._n]
@@ -275,7 +321,7 @@ class Fall:
         fall = step.fall[: self._n]
         common = float(np.median(fall[known])) if can_compare else 0.0
         alone = fall - max(common, 0.0)
-        needed = np.maximum(STRONG_KPA, LARGEST_MARGIN * self.scales.largest_fall[: self._n])
+        needed = np.maximum(STRONG_KPA, LARGEST_MARGIN * scales.largest_fall[: self._n])
         is_drop = strong & (alone >= needed) & (alone >= STRONG_SCORE * step.scale[: self._n])
         self._drop_bins = np.where(is_drop, self._drop_bins + 1, 0)
         findings = []
@@ -292,11 +338,11 @@ class Fall:
                 subject=self._points[i].id,
             )
             self._drops[i] = _Event(finding=finding, size=float(fall[i]))
-            self._frozen[i] = step.reference[i]
+            self.frozen[i] = step.reference[i]
             findings.append(finding)
         return findings
 
-    def _watch_drops(self, step: Step) -> list[Finding]:
+    def _watch_drops(self, step: Look) -> list[Finding]:
         gone = []
         for i, event in list(self._drops.items()):
             if not step.is_valid[i]:
@@ -310,8 +356,7 @@ class Fall:
             because = "it is back where it was" if is_back else "it stayed so: the new reference"
             gone.append(event.finding.gone(f"{self._points[i].id}: {because}"))
             del self._drops[i]
-            self._frozen[i] = np.nan
-            self._steps.forget(i)
+            self.frozen[i] = np.nan
         return gone
 
     def _retire_drops(self, because: str) -> list[Finding]:
@@ -350,17 +395,17 @@ class Fall:
         chosen: list[int] = np.flatnonzero(falling).tolist()
         return sorted(chosen, key=lambda i: (-float(falls[i]), i))
 
-    def _onset(self, at: Instant, step: Step) -> Instant:
+    def _onset(self, at: Instant, step: Look, past: Past) -> Instant:
         """Return the start of the bin since which the inflow is over half of its rise."""
         half = step.reference[-1] - step.fall[-1] / 2
         bins = 0
-        for value in self._steps.last(15)[::-1, -1].tolist():
+        for value in past.last(15)[::-1, -1].tolist():
             if not value > half:
                 break
             bins += 1
         return Instant(at - max(bins - 1, 0) * self._width_ms)
 
-    def _inflow_fact(self, verb: str, step: Step, change: float) -> str:
+    def _inflow_fact(self, verb: str, step: Look, change: float) -> str:
         before = float(step.reference[-1])
         times = abs(change) / float(step.scale[-1])
         return (
@@ -368,7 +413,7 @@ class Fall:
             f" {before + change:.1f} m3/h, {times:.0f} times its usual change"
         )
 
-    def _fall_fact(self, step: Step, i: int, fall: float) -> str:
+    def _fall_fact(self, step: Look, i: int, fall: float) -> str:
         times = fall / float(step.scale[i])
         before = float(step.reference[i])
         return (

@@ -37,12 +37,21 @@ class Finding:
 
 
 class Board:
-    """Turns the conditions that hold at each look into findings when they come and go."""
+    """Turns the conditions that hold at each look into findings when they come and go.
+
+    Between two looks what held goes on holding: `hold` says until when.
+    """
 
     def __init__(self, *, hold_ms: int) -> None:
         self._hold_ms = hold_ms
         self._present: dict[str, Finding] = {}
         self._last_held: dict[str, Instant] = {}
+        self._holding: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Say whether nothing is present."""
+        return not self._present
 
     def update(self, holding: list[Finding], *, at: Instant, because: str) -> list[Finding]:
         """Return what is new and what has not held for long enough to be gone."""
@@ -53,9 +62,15 @@ class Board:
                 self._present[key] = finding
                 changes.append(finding)
             self._last_held[key] = at
+        self._holding = tuple(finding.key for finding in holding)
         if len(self._present) > len(holding):
             changes += self._gone(at=at, because=because)
         return changes
+
+    def hold(self, at: Instant) -> None:
+        """Note that what held at the last look has held until now."""
+        for key in self._holding:
+            self._last_held[key] = at
 
     def _gone(self, *, at: Instant, because: str) -> list[Finding]:
         gone = [k for k in self._present if at - self._last_held[k] >= self._hold_ms]

@@ -6,7 +6,10 @@ says nothing neither raises nor clears. Late samples do not reach it.
 
 import math
 
+import numpy as np
+
 from server.engine.detectors.finding import Finding
+from server.engine.detectors.grid import Bools, Floats, Ints
 from server.engine.effects import AlarmKind
 from server.engine.registry import Point
 from telemetry.instant import SECOND_MS, Instant
@@ -35,6 +38,15 @@ class Limits:
         self._need, self._of = votes(point.period_ms)
         self._last: list[tuple[Instant, float]] = []
         self._finding: Finding | None = None
+
+    @property
+    def is_calm(self) -> bool:
+        """Say whether nothing is found and no value that is remembered is beyond a limit."""
+        return self._finding is None and not any(self._is_beyond(v) for _, v in self._last)
+
+    def _is_beyond(self, value: float) -> bool:
+        low, high = self._point.low, self._point.high
+        return (low is not None and value < low) or (high is not None and value > high)
 
     def update(self, *, at: Instant, value: float) -> list[Finding]:
         """Judge one more bin."""
@@ -89,6 +101,56 @@ class Limits:
         gone = [] if self._finding is None else [self._finding.gone(because)]
         self._finding = None
         return gone
+
+
+class LimitsOf:
+    """The limits of some columns of a grid; only what is beyond one is looked at one by one."""
+
+    def __init__(self, points: dict[int, Point]) -> None:
+        self.limits = {column: Limits(point) for column, point in points.items()}
+        self._columns = np.array(list(points), dtype=np.int64)
+        lows = [-math.inf if p.low is None else p.low for p in points.values()]
+        highs = [math.inf if p.high is None else p.high for p in points.values()]
+        self._low, self._high = np.array(lows), np.array(highs)
+        self.restless: set[int] = set()
+
+    def run(self, start: Ints, values: Floats, is_fresh: Bools) -> list[tuple[int, Finding]]:
+        """Judge closed bins, oldest first, (bins, columns); findings come with their row."""
+        if not len(self._columns) or not len(start):
+            return []
+        said = np.where(is_fresh[:, self._columns], values[:, self._columns], np.nan)
+        is_beyond = ((said < self._low) | (said > self._high)).any(axis=0)
+        chosen = set(self._columns[is_beyond].tolist()) | self.restless
+        findings = [
+            (r, c, f) for c in sorted(chosen) for r, f in self._column(c, start, values, is_fresh)
+        ]
+        return [(row, f) for row, _, f in sorted(findings, key=lambda found: found[:2])]
+
+    def _column(
+        self, column: int, start: Ints, values: Floats, is_fresh: Bools
+    ) -> list[tuple[int, Finding]]:
+        limits = self.limits[column]
+        found = []
+        for row in np.flatnonzero(is_fresh[:, column]).tolist():
+            at, value = Instant(int(start[row])), float(values[row, column])
+            found += [(row, f) for f in limits.update(at=at, value=value)]
+        if limits.is_calm:
+            self.restless.discard(column)
+        else:
+            self.restless.add(column)
+        return found
+
+    def adopt(self, other: "LimitsOf", pairs: list[tuple[int, int]]) -> None:
+        """Go on with columns whose points have not changed; pairs are (ours, theirs)."""
+        for ours, theirs in pairs:
+            if theirs in other.limits:
+                self.limits[ours] = other.limits[theirs]
+                if theirs in other.restless:
+                    self.restless.add(ours)
+
+    def withdraw(self, columns: range, because: str) -> list[Finding]:
+        """Take the findings of some columns down."""
+        return [f for c in columns if c in self.limits for f in self.limits[c].withdraw(because)]
 
 
 def kind_of(quantity: Quantity, *, is_low: bool) -> AlarmKind:

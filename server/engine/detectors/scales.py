@@ -1,19 +1,21 @@
-"""How much each column of a zone moves in a normal life: learnt, robust, and never from an event.
+"""How much each column moves in a normal life: learnt, robust, and never from an event.
 
-A column is a pressure point or, last, the zone's net inflow. Three scales are learnt:
-`noise`, from one bin to the next; `five`, from one 5-minute mean to the next, also from imported
-history; and `drift`, the size of the very statistic that the fall detector judges. Beside them
-stands what each pressure owes to the inflow in a normal life: `owed`.
+A column is a pressure point or the net inflow of a zone. Three scales are learnt: `noise`, from one
+bin to the next; `five`, from one 5-minute mean to the next, also from imported history; `drift`,
+the size of the very statistic that the fall detector judges. Beside them stands what each pressure
+owes to the inflow of its zone in a normal life: `owed`. All of them change at the end of a lesson
+only, a stretch of at most 16 bins, so that a block of bins can be judged at once.
 """
 
 import math
 
 import numpy as np
 
-from server.engine.detectors.frames import Bools, Floats
-from telemetry.instant import MINUTE_MS, Instant, bin_start
+from server.engine.detectors.grid import Bools, Floats, Ints
+from telemetry.instant import MINUTE_MS
 
 FIVE_MS = 5 * MINUTE_MS
+LESSON_BINS = 16
 
 FIVE_LEARNT = 12
 """Changes of 5-minute means after which their scale stands on its own: one hour."""
@@ -21,9 +23,23 @@ FIVE_LEARNT = 12
 DRIFT_LEARNT = 600
 """Bins after which the size of the statistic itself is known."""
 
+REFERENCE = 60
+RECENT = 5
+
+REFERENCE_MIN = 20
+"""Bins that a reference needs where the scale of 5-minute changes is known."""
+
+REFERENCE_MIN_UNLEARNT = 60
+"""Bins that it needs where nothing is known: 75 bins pass before the first word."""
+
+DRIFT_MARGIN = 1.1
+
 _DIFFERENCE = math.sqrt(math.pi) / 2  # mean |a - b| of two equal normals, to their sigma
 _ABSOLUTE = math.sqrt(math.pi / 2)  # mean |a| of a normal, to its sigma
 _FORGET = 0.99995  # of the largest fall, each 5 minutes: two thirds are left after four weeks
+
+_Columns = slice | Ints
+_Pairs = list[tuple[int, int]]
 
 
 class Mean:
@@ -36,20 +52,23 @@ class Mean:
         self._trusted = trusted
         self._clip = clip
 
-    def learn(self, magnitudes: Floats) -> None:
-        """Take in one magnitude of each column; NaN where there is none."""
-        is_valid = ~np.isnan(magnitudes)
+    def clipped(self, magnitudes: Floats) -> Floats:
+        """Return magnitudes, (bins, columns), as they may be learnt; NaN stays NaN."""
         roof = np.where(self.count >= self._trusted, self._clip * self.mean, np.inf)
-        clipped = np.minimum(np.where(is_valid, magnitudes, 0.0), roof)
-        self.count += is_valid
-        rate = 1.0 / np.clip(self.count, 1.0, self._memory)
-        self.mean += np.where(is_valid, rate * (clipped - self.mean), 0.0)
+        return np.minimum(magnitudes, roof)
 
-    def adopt(self, other: "Mean", pairs: list[tuple[int, int]]) -> None:
+    def learn(self, total: Floats, count: Floats) -> Floats:
+        """Learn from the sums of some magnitudes; return how far each mean moved towards theirs."""
+        self.count += count
+        rate: Floats = np.minimum(1.0, count / np.clip(self.count, 1.0, self._memory))
+        mean = total / np.where(count > 0, count, 1.0)
+        self.mean += rate * (mean - self.mean)
+        return rate
+
+    def adopt(self, other: "Mean", pairs: _Pairs) -> None:
         """Take over what another has learnt; pairs are (our column, its column)."""
-        for ours, theirs in pairs:
-            self.mean[ours] = other.mean[theirs]
-            self.count[ours] = other.count[theirs]
+        adopt(self.mean, other.mean, pairs)
+        adopt(self.count, other.count, pairs)
 
 
 class Owed:
@@ -64,85 +83,60 @@ class Owed:
         self.square = np.zeros(n)
         self.rest = Mean(n, memory=3_600, trusted=100, clip=3.0)
 
-    def fall(self, more: float) -> Floats:
-        """Return the fall that goes with a change of flow² by `more`."""
-        slope = self.product / np.where(self.square > 0.0, self.square, np.inf)
+    def fall(self, more: Floats, columns: slice) -> Floats:
+        """Return the fall of columns that goes with a change of flow² by `more`."""
+        square = self.square[columns]
+        slope = self.product[columns] / np.where(square > 0.0, square, np.inf)
         owed: Floats = np.maximum(slope, 0.0) * more
         return owed
 
-    @property
-    def sigma(self) -> Floats:
+    def sigma(self, columns: slice) -> Floats:
         """Return sigma of what is left of a fall; infinite until it is learnt."""
-        is_learnt = self.rest.count >= DRIFT_LEARNT
-        return np.where(is_learnt, _ABSOLUTE * self.rest.mean, np.inf)
+        is_learnt = self.rest.count[columns] >= DRIFT_LEARNT
+        return np.where(is_learnt, _ABSOLUTE * self.rest.mean[columns], np.inf)
 
-    def learn(self, falls: Floats, more: float) -> None:
-        """Learn from one look at which nothing happened; NaN where there is no fall."""
-        if math.isnan(more):
-            return
-        self.rest.learn(np.abs(falls - self.fall(more)))
-        rate = 1.0 / np.clip(self.rest.count, 1.0, 3_600.0)
-        is_valid = ~np.isnan(falls)
-        product = np.where(is_valid, falls, 0.0) * more
-        self.product += np.where(is_valid, rate * (product - self.product), 0.0)
-        self.square += np.where(is_valid, rate * (more * more - self.square), 0.0)
-
-    def adopt(self, other: "Owed", pairs: list[tuple[int, int]]) -> None:
+    def adopt(self, other: "Owed", pairs: _Pairs) -> None:
         """Take over what another has learnt; pairs are (our column, its column)."""
         self.rest.adopt(other.rest, pairs)
-        for ours, theirs in pairs:
-            self.product[ours] = other.product[theirs]
-            self.square[ours] = other.square[theirs]
+        adopt(self.product, other.product, pairs)
+        adopt(self.square, other.square, pairs)
 
 
-class FiveMinutes:
-    """Means of whole 5-minute bins, from values that come in the order of time."""
+class Lesson:
+    """Sums over the quiet bins of one lesson; rows are added one after another, in one order."""
+
+    NAMES = ("bin", "bins", "look", "looks", "rest", "rests", "product", "square", "five", "fives")
 
     def __init__(self, n: int) -> None:
-        self._start = Instant(-1)
-        self._sums = np.zeros(n)
-        self._counts = np.zeros(n)
+        self.sums = np.zeros((len(self.NAMES), n))
 
-    def turn(self, at: Instant) -> tuple[Instant, Floats] | None:
-        """Move on to the bin that holds `at`; return the one that was left, if any."""
-        start = bin_start(at, FIVE_MS)
-        if start <= self._start:
-            return None
-        left = None
-        if self._start >= 0:
-            counts = np.where(self._counts > 0, self._counts, np.nan)
-            left = (self._start, self._sums / counts)
-        self._start = start
-        self._sums = np.zeros_like(self._sums)
-        self._counts = np.zeros_like(self._counts)
-        return left
+    def add(self, name: str, rows: Floats, is_counted: Bools) -> None:
+        """Add the counted values of rows, (bins, columns), to a sum."""
+        line = self.NAMES.index(name)
+        chosen = np.where(is_counted, rows, 0.0)
+        self.sums[line] = onto(self.sums[line], chosen)
 
-    def add(self, column: int, value: float) -> None:
-        """Add one value to the present bin."""
-        self._sums[column] += value
-        self._counts[column] += 1
-
-    def add_all(self, values: Floats) -> None:
-        """Add one value of every column, NaN for none."""
-        is_valid = ~np.isnan(values)
-        self._sums += np.where(is_valid, values, 0.0)
-        self._counts += is_valid
+    def __getitem__(self, name: str) -> Floats:
+        row: Floats = self.sums[self.NAMES.index(name)]
+        return row
 
 
 class Scales:
-    """What is normal for the columns of one zone. `floor` is the least noise of each column."""
+    """What is normal for every column. `floor` is the least noise of each."""
 
-    def __init__(self, *, floor: Floats) -> None:
+    def __init__(self, *, floor: Floats, is_flow: Bools) -> None:
         n = len(floor)
         self._floor = floor
+        self.is_flow = is_flow
         self.by_bin = Mean(n, memory=120, trusted=20, clip=5.0)
         self.by_five = Mean(n, memory=288, trusted=FIVE_LEARNT, clip=4.0)
         self.by_look = Mean(n, memory=3_600, trusted=100, clip=3.0)
         self.largest_fall = np.zeros(n)
         self.owed = Owed(n)
-        self._last = np.full(n, np.nan)
+        self.lesson = Lesson(n)
         self._last_five = np.full(n, np.nan)
-        self._last_five_start = Instant(-1)
+        self._last_five_start = np.full(n, -1, dtype=np.int64)
+        self._width: Floats | None = None
 
     @property
     def noise(self) -> Floats:
@@ -150,51 +144,103 @@ class Scales:
         return np.maximum(self._floor, _DIFFERENCE * self.by_bin.mean)
 
     @property
+    def is_drift_known(self) -> Bools:
+        """Say for which columns the size of the statistic is known."""
+        return self.by_look.count >= DRIFT_LEARNT
+
+    @property
     def drift(self) -> Floats:
         """Return sigma of the statistic; 0 until it is learnt."""
-        is_learnt = self.by_look.count >= DRIFT_LEARNT
-        return np.where(is_learnt, _ABSOLUTE * self.by_look.mean, 0.0)
+        return np.where(self.is_drift_known, _ABSOLUTE * self.by_look.mean, 0.0)
 
     @property
     def is_five_learnt(self) -> Bools:
         """Say for which columns the scale of 5-minute changes stands on its own."""
         return self.by_five.count >= FIVE_LEARNT
 
-    def five(self, prior: Floats) -> Floats:
+    @property
+    def is_known(self) -> Bools:
+        """Say for which columns nothing is assumed any more."""
+        return self.is_five_learnt & self.is_drift_known
+
+    @property
+    def needed(self) -> Floats:
+        """Return how many bins a reference needs."""
+        return np.where(self.is_five_learnt, REFERENCE_MIN, REFERENCE_MIN_UNLEARNT)
+
+    def five(self, prior: Floats, columns: _Columns) -> Floats:
         """Return sigma of 5-minute changes, at least `prior` while too few were seen."""
-        learnt = np.maximum(self._floor, _ABSOLUTE * self.by_five.mean)
-        return np.where(self.is_five_learnt, learnt, np.maximum(learnt, prior))
+        learnt = np.maximum(self._floor, _ABSOLUTE * self.by_five.mean)[columns]
+        return np.where(self.is_five_learnt[columns], learnt, np.maximum(learnt, prior))
 
-    def learn_bin(self, values: Floats, is_fresh: Bools) -> None:
-        """Learn from the next bin."""
-        self.by_bin.learn(np.where(is_fresh, np.abs(values - self._last), np.nan))
-        self._last = values
+    def width(self, growth: float) -> Floats:
+        """Return sigma of the statistic of every column, as if all of them were known."""
+        if self._width is None:
+            learnt = np.maximum(self._floor, _ABSOLUTE * self.by_five.mean)
+            self._width = scale_of(self.noise, learnt * growth, self.drift)
+        return self._width
 
-    def learn_look(self, falls: Floats, more: float) -> None:
-        """Learn from the statistic of a bin in which nothing happened, and the change of flow²."""
-        self.by_look.learn(np.abs(falls))
-        self.owed.learn(falls, more)
+    def end_lesson(self) -> None:
+        """Learn what the quiet bins of a lesson have said."""
+        said = self.lesson
+        self.by_bin.learn(said["bin"], said["bins"])
+        self.by_look.learn(said["look"], said["looks"])
+        rate = self.owed.rest.learn(said["rest"], said["rests"])
+        count = np.where(said["rests"] > 0, said["rests"], 1.0)
+        self.owed.product += rate * (said["product"] / count - self.owed.product)
+        self.owed.square += rate * (said["square"] / count - self.owed.square)
+        said.sums[:8] = 0.0
+        self._width = None
 
-    def learn_five(self, start: Instant, means: Floats) -> None:
-        """Learn from the next 5-minute means."""
-        if start == self._last_five_start + FIVE_MS:
-            change = means - self._last_five
-            self.by_five.learn(np.abs(change))
-            fall = np.where(np.isnan(change), 0.0, -change)
-            self.largest_fall = np.maximum(self.largest_fall * _FORGET, fall)
-        self._last_five = means
-        self._last_five_start = start
+    def end_five(self, start: int) -> None:
+        """Learn from the 5-minute means that began at `start`; begin the next."""
+        total, count = self.lesson["five"], self.lesson["fives"]
+        means = total / np.where(count > 0, count, np.nan)
+        self.learn_five(start, means, np.ones_like(means, dtype=np.bool_))
+        self.lesson.sums[8:] = 0.0
 
-    def forget_last(self) -> None:
-        """Do not compare what comes next with what came before an event or a gap."""
-        self._last[:] = np.nan
-        self._last_five_start = Instant(-1)
+    def learn_five(self, start: int, means: Floats, is_said: Bools) -> None:
+        """Learn from the next 5-minute means of some columns."""
+        follows = is_said & (start == self._last_five_start + FIVE_MS)
+        change = np.where(follows, means - self._last_five, np.nan)
+        is_known = ~np.isnan(change)
+        magnitude = self.by_five.clipped(np.abs(change))
+        self.by_five.learn(np.where(is_known, magnitude, 0.0), is_known.astype(np.float64))
+        fall = np.where(is_known, -change, 0.0)
+        largest = np.maximum(self.largest_fall * _FORGET, fall)
+        self.largest_fall = np.where(follows, largest, self.largest_fall)
+        self._last_five = np.where(is_said, means, self._last_five)
+        self._last_five_start = np.where(is_said, start, self._last_five_start)
+        self._width = None
 
-    def adopt(self, other: "Scales", pairs: list[tuple[int, int]]) -> None:
+    def forget_last_five(self, columns: slice) -> None:
+        """Do not compare the next 5-minute mean with one from before an event or a gap."""
+        self._last_five_start[columns] = -1
+        self.lesson.sums[8:, columns] = 0.0
+
+    def adopt(self, other: "Scales", pairs: _Pairs) -> None:
         """Take over what was learnt before the registry changed."""
         self.by_bin.adopt(other.by_bin, pairs)
         self.by_five.adopt(other.by_five, pairs)
         self.by_look.adopt(other.by_look, pairs)
         self.owed.adopt(other.owed, pairs)
-        for ours, theirs in pairs:
-            self.largest_fall[ours] = other.largest_fall[theirs]
+        adopt(self.largest_fall, other.largest_fall, pairs)
+        self._width = None
+
+
+def scale_of(noise: Floats, five: Floats, drift: Floats) -> Floats:
+    """Return sigma of the statistic from the parts of it that are learnt."""
+    model = np.sqrt(noise**2 * (1 / RECENT + 1 / REFERENCE) + five**2)
+    widest: Floats = np.maximum(model, DRIFT_MARGIN * drift)
+    return widest
+
+
+def onto(total: Floats, rows: Floats) -> Floats:
+    """Add rows to a total, one after another: sums must not depend on how a stream was cut."""
+    sums: Floats = np.add.accumulate(np.concatenate([total[None], rows]), axis=0)[-1]
+    return sums
+
+
+def adopt(ours: Floats, theirs: Floats, pairs: _Pairs) -> None:
+    """Copy columns; pairs are (our column, its column)."""
+    ours[[a for a, _ in pairs]] = theirs[[b for _, b in pairs]]

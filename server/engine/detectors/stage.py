@@ -1,97 +1,127 @@
-"""The second stage: events and accepted samples in, findings out when they come and go."""
+"""The second stage: events and accepted samples in, findings out when they come and go.
 
+Events are taken in runs. Within a run, what arrived becomes one block of arrays and is judged at
+once; the findings are those of one event after another, whatever the runs.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from server.engine.detectors.block import TICKS_APART_MS, Block, Names, block_of
 from server.engine.detectors.clocks import Clocks
 from server.engine.detectors.finding import Finding
 from server.engine.detectors.silence import Silence
-from server.engine.detectors.zone import ZoneWatch, points_of
+from server.engine.detectors.watch import Watch, watches_of
 from server.engine.effects import Accepted, Effect, GatewayChanged
 from server.engine.events import Event, Imported, Linked, RegistryChanged, Started, Tick
 from server.engine.registry import Registry
 from telemetry.instant import Instant
-from telemetry.point import PointId
-from telemetry.sample import Quality
 
 
 class Detectors:
     """Every detector, over the points of the registry; points in test are not looked at."""
 
     def __init__(self) -> None:
-        self._zones: dict[str, ZoneWatch] = {}
-        self._watching: dict[PointId, tuple[ZoneWatch, ...]] = {}
+        self._registry = Registry()
+        self._watches: list[Watch] = []
+        self._names = Names()
         self._silence = Silence()
         self._clocks = Clocks()
+        self._last_tick: Instant | None = None
 
     def apply(self, event: Event, arrivals: list[Effect]) -> list[Finding]:
-        """Take in what has arrived; judge on ticks."""
+        """Take in one event and what has arrived with it."""
+        return self.run([event], [arrivals])[0]
+
+    def run(self, events: Sequence[Event], arrivals: Sequence[list[Effect]]) -> list[list[Finding]]:
+        """Return the findings of each event."""
+        found: list[list[Finding]] = [[] for _ in events]
+        ticks: list[int] = []
+        taken: list[tuple[int, Accepted]] = []
+        for n, (event, arrived) in enumerate(zip(events, arrivals, strict=True)):
+            if isinstance(event, Tick):
+                if self._is_apart(events, ticks, event.at):
+                    self._judge(events, ticks, taken, found)
+                ticks.append(n)
+            elif isinstance(event, RegistryChanged | Imported | Started | Linked):
+                self._judge(events, ticks, taken, found)
+                found[n] = self._told(event)
+            for effect in arrived:
+                if isinstance(effect, GatewayChanged):
+                    self._judge(events, ticks, taken, found)
+                    self._silence.gateway_changed(
+                        effect.gateway, is_online=effect.online, at=event.at
+                    )
+                elif isinstance(effect, Accepted):
+                    taken.append((len(ticks), effect))
+        self._judge(events, ticks, taken, found)
+        return found
+
+    def _is_apart(self, events: Sequence[Event], ticks: list[int], at: Instant) -> bool:
+        last = events[ticks[-1]].at if ticks else self._last_tick
+        return last is not None and at - last > TICKS_APART_MS
+
+    def _judge(
+        self,
+        events: Sequence[Event],
+        ticks: list[int],
+        taken: list[tuple[int, Accepted]],
+        found: list[list[Finding]],
+    ) -> None:
+        """Judge the block that has come together; it is empty afterwards."""
+        if ticks or taken:
+            block = block_of([events[n].at for n in ticks], taken, self._names)
+            for tick, finding in self.judge(block):
+                found[ticks[tick]].append(finding)
+        ticks.clear()
+        taken.clear()
+
+    def judge(self, block: Block) -> list[tuple[int, Finding]]:
+        """Return what is found in a block, with the number of the tick that brings it."""
+        findings: list[tuple[int, int, Finding]] = []
+        good = np.flatnonzero(block.is_good)
+        is_watched = np.zeros(len(block.at), dtype=np.bool_)
+        is_in_time = np.zeros(len(block.at), dtype=np.bool_)
+        for n, watch in enumerate(self._watches):
+            wanted, in_time, said = watch.run(block, good)
+            is_watched[wanted] = True
+            is_in_time[wanted[in_time]] = True
+            findings += [(tick, n, f) for tick, f in said]
+        n = len(self._watches)
+        findings += [(tick, n, f) for tick, f in self._silence.run(block)]
+        watched = np.flatnonzero(is_watched)
+        late = self._clocks.run(block, watched, is_in_time[watched], self._registry.points)
+        findings += [(tick, n + 1, f) for tick, f in late]
+        if len(block.ticks):
+            self._last_tick = Instant(int(block.ticks[-1]))
+        findings.sort(key=lambda f: f[:2])
+        return [(tick, f) for tick, _, f in findings]
+
+    def _told(self, event: RegistryChanged | Imported | Started | Linked) -> list[Finding]:
         match event:
             case RegistryChanged():
-                return self._registry_changed(event.registry)
+                return self._registry_changed(event)
             case Imported():
-                self._learn(event)
+                for watch in self._watches:
+                    watch.learn_past(event)
             case Started():
                 self._silence.linked(event.at, is_up=True)
             case Linked():
                 self._silence.linked(event.at, is_up=event.up)
-            case Tick():
-                findings = [f for zone in self._zones.values() for f in zone.tick(event.at)]
-                return [*findings, *self._silence.tick(event.at), *self._clocks.tick(event.at)]
-            case _:
-                self._take(event.at, arrivals)
         return []
 
-    def _take(self, now: Instant, arrivals: list[Effect]) -> None:
-        for arrival in arrivals:
-            if isinstance(arrival, GatewayChanged):
-                self._silence.gateway_changed(arrival.gateway, is_online=arrival.online)
-            elif isinstance(arrival, Accepted) and not arrival.is_historical:
-                self._take_samples(now, arrival)
-
-    def _take_samples(self, now: Instant, accepted: Accepted) -> None:
-        for sample in accepted.samples:
-            is_bad = sample.quality is Quality.BAD
-            reason = sample.reason if is_bad else None
-            self._silence.hear(sample.point, now=now, gateway=accepted.gateway, reason=reason)
-            if sample.quality is Quality.GOOD and sample.value is not None:
-                for zone in self._watching.get(sample.point, ()):
-                    if zone.take(sample.point, at=sample.at, value=sample.value, now=now):
-                        self._clocks.in_time(accepted.gateway)
-                    else:
-                        self._clocks.out_of_time(
-                            accepted.gateway,
-                            point=sample.point,
-                            zone=zone.zone.id,
-                            at=sample.at,
-                            now=now,
-                        )
-
-    def _learn(self, event: Imported) -> None:
-        for point, at, value, quality in event.rows:
-            if value is not None and quality == Quality.GOOD:
-                for zone in self._watching.get(PointId(point), ()):
-                    zone.learn_past(PointId(point), at=Instant(at), value=value)
-
-    def _registry_changed(self, registry: Registry) -> list[Finding]:
+    def _registry_changed(self, event: RegistryChanged) -> list[Finding]:
         """Begin anew in zones that changed; what was learnt about their points is kept."""
-        before = self._zones
-        self._zones = {}
+        before, self._watches = self._watches, watches_of(event.registry)
+        self._registry = event.registry
+        self._names = Names()
+        old = {watch.width_ms: watch for watch in before}
         findings: list[Finding] = []
-        for zone_id in sorted(registry.zones):
-            zone = registry.zones[zone_id]
-            points = points_of(zone, registry.points)
-            old = before.pop(zone_id, None)
-            if old is not None and (old.zone, old.points) == (zone, points):
-                self._zones[zone_id] = old
-                continue
-            watch = self._zones[zone_id] = ZoneWatch(zone, points)
-            if old is not None:
-                watch.adopt(old)
-                findings += old.withdraw("the zone was changed in the registry")
-        for old in before.values():
-            findings += old.withdraw("the zone was taken out of the registry")
-        watching: dict[PointId, tuple[ZoneWatch, ...]] = {}
-        for watch in self._zones.values():
-            for point in watch.columns:
-                watching[point] = (*watching.get(point, ()), watch)
-        self._watching = watching
-        self._silence.registry_changed(registry.points)
+        for watch in self._watches:
+            if watch.width_ms in old:
+                findings += watch.adopt(old.pop(watch.width_ms))
+        for watch in old.values():
+            findings += watch.withdraw("the zone was taken out of the registry")
+        self._silence.registry_changed(event.registry.points, at=event.at)
         return findings

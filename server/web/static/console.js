@@ -53,7 +53,7 @@ function showValues(values) {
   tick();
 }
 
-function showHealth({ stale, since, engine, newest }) {
+function showHealth({ stale, since, engine, stopped, newest }) {
   document.body.classList.toggle("stale", stale);
   document.body.dataset.watched = "";
   staleBand.hidden = !stale;
@@ -61,7 +61,7 @@ function showHealth({ stale, since, engine, newest }) {
     ? facts.words["js.stale"].replace("{time}", printClock(since))
     : facts.words["js.no_data"];
   const pill = one("#engine");
-  pill.textContent = engine ? pill.dataset.up : pill.dataset.down;
+  pill.textContent = pill.dataset[engine ? "up" : stopped || "down"];
   pill.classList.toggle("bad", !engine);
   const fresh = one("[data-newest]");
   fresh.dataset.ago = newest ?? "";

@@ -7,7 +7,8 @@ import { every, serverNow, serverSays } from "./clock.js";
 const STALE_MS = 15000;
 
 export function listen({ sections, values, health }) {
-  const state = { beat: performance.now(), newest: facts.newest, engine: facts.engine };
+  const { newest, engine, stopped } = facts;
+  const state = { beat: performance.now(), newest, engine, stopped };
   let source = null;
   let revision = facts.revision;
 
@@ -22,7 +23,8 @@ export function listen({ sections, values, health }) {
     on("values", values);
     on("heartbeat", (said) => {
       serverSays(said.now);
-      Object.assign(state, { beat: performance.now(), newest: said.newest, engine: said.engine });
+      const { newest, engine, stopped } = said;
+      Object.assign(state, { beat: performance.now(), newest, engine, stopped });
       watch();
     });
     source.onerror = () => {
@@ -36,7 +38,8 @@ export function listen({ sections, values, health }) {
     const old = state.newest === null || serverNow() - state.newest > STALE_MS;
     const lastBeat = serverNow() - (performance.now() - state.beat);
     const since = old ? state.newest : lastBeat;
-    health({ stale: silent || old, since, engine: state.engine && !silent, newest: state.newest });
+    const { stopped, newest } = state;
+    health({ stale: silent || old, since, engine: state.engine && !silent, stopped, newest });
   }
 
   connect();

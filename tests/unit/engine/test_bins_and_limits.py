@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from server.engine.detectors.frames import Frames, grace_ms
+from server.engine.detectors.grid import Arrivals, Grid, grace_ms
 from server.engine.detectors.limits import Limits
 from server.engine.effects import AlarmKind
 from telemetry.units import Quantity
@@ -14,67 +18,144 @@ from tests.scenarios.town_stream import START, pressure, registry
 POINT = registry().points[pressure(0)]
 
 
+class Bins:
+    """A grid, told of one sample or one tick at a time."""
+
+    def __init__(self, *points):
+        self.grid, self.waiting = Grid([p.period_ms for p in points], width_ms=1_000), []
+
+    def take(self, column, *, at, value, now):
+        self.waiting.append((now, at, column, value))
+
+    def close(self, *ticks):
+        """Return the rows that close and whether each sample came in time."""
+        now, at, column, value = zip(*self.waiting, strict=True) if self.waiting else [()] * 4
+        self.waiting = []
+        integers = [np.array(c, dtype=np.int64) for c in (now, at, column)]
+        arrivals = Arrivals(
+            after=np.zeros(len(now), dtype=np.int64),
+            now=integers[0],
+            at=integers[1],
+            column=integers[2],
+            value=np.array(value, dtype=np.float64),
+        )
+        rows, in_time = self.grid.run(np.array(ticks, dtype=np.int64), arrivals)
+        return rows, in_time.tolist()
+
+
 @pytest.fixture
-def frames():
-    slow = replace(POINT, period_ms=5_000)
-    return Frames((POINT, slow), width_ms=1_000)
+def bins():
+    return Bins(POINT, replace(POINT, period_ms=5_000))
 
 
-def test_a_bin_waits_for_its_grace_and_holds_the_mean(frames):
-    frames.take(0, at=START, value=10.0, now=START)
-    frames.take(0, at=START + 900, value=20.0, now=START + 900)
+def test_a_bin_waits_for_its_grace_and_holds_the_mean(bins):
+    bins.take(0, at=START, value=10.0, now=START)
+    bins.take(0, at=START + 900, value=20.0, now=START + 900)
 
-    assert frames.close(START + 2_999) == (False, [])
-    _, closed = frames.close(START + 3_000)
-    assert [(f.start, f.values[0]) for f in closed] == [(START, 15.0)]
-    assert math.isnan(closed[0].values[1])
+    early, _ = bins.close(START + 2_999)
+    rows, _ = bins.close(START + 3_000)
 
-
-def test_a_late_sample_never_re_opens_a_bin(frames):
-    frames.take(0, at=START, value=10.0, now=START)
-    frames.close(START + 5_000)
-    frames.take(0, at=START, value=99.0, now=START + 5_000)
-
-    _, closed = frames.close(START + 9_000)
-
-    assert all(math.isnan(f.values[0]) for f in closed)
+    assert len(early.start) == 0
+    assert (rows.start.tolist(), rows.values[:, 0].tolist()) == ([START], [15.0])
+    assert math.isnan(rows.values[0, 1])
 
 
-def test_samples_of_one_bin_may_come_in_any_order(frames):
+def test_a_late_sample_never_re_opens_a_bin(bins):
+    bins.take(0, at=START, value=10.0, now=START)
+    bins.close(START + 5_000)
+    bins.take(0, at=START, value=99.0, now=START + 5_000)
+
+    rows, in_time = bins.close(START + 9_000)
+
+    assert in_time == [False]
+    assert np.isnan(rows.values[:, 0]).all()
+
+
+def test_samples_of_one_bin_may_come_in_any_order(bins):
     for at, value in ((1_500, 3.0), (100, 1.0), (1_100, 5.0), (0, 2.0)):
-        frames.take(0, at=START + at, value=value, now=START + 1_500)
-    frames.take(0, at=START, value=3.0, now=START + 1_500)
+        bins.take(0, at=START + at, value=value, now=START + 1_500)
+    bins.take(0, at=START, value=3.0, now=START + 1_500)
 
-    _, closed = frames.close(START + 4_000)
+    rows, _ = bins.close(START + 4_000)
 
-    assert closed[-1].values[0] == 4.0
+    assert rows.values[:, 0].tolist() == [2.0, 4.0]
 
 
-def test_a_slow_point_keeps_its_value_for_a_period_and_a_half(frames):
-    frames.take(1, at=START, value=7.0, now=START)
+def test_a_slow_point_keeps_its_value_for_a_period_and_a_half(bins):
+    bins.take(1, at=START, value=7.0, now=START)
 
-    _, closed = frames.close(START + 13_000)
+    rows, _ = bins.close(START + 13_000)
 
-    kept = [f.start - START for f in closed if f.values[1] == 7.0]
+    kept = [
+        start - START for start, v in zip(rows.start, rows.values[:, 1], strict=True) if v == 7.0
+    ]
     assert kept == [0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000, 7_000]
-    assert [bool(f.is_fresh[1]) for f in closed][:2] == [True, False]
+    assert rows.is_fresh[:2, 1].tolist() == [True, False]
 
 
-def test_after_a_long_gap_bins_begin_anew(frames):
-    frames.take(0, at=START, value=1.0, now=START)
-    frames.close(START + 3_000)
+def test_after_a_long_gap_bins_begin_anew(bins):
+    bins.take(0, at=START, value=1.0, now=START)
+    bins.close(START + 3_000)
 
-    is_anew, closed = frames.close(START + 3_600_000)
+    rows, _ = bins.close(START + 3_600_000)
 
-    assert is_anew
-    assert len(closed) == 1
+    assert rows.anew == 0
+    assert len(rows.start) == 1
 
 
-def test_samples_far_ahead_of_the_server_are_not_live(frames):
-    frames.take(0, at=START, value=1.0, now=START)
-    frames.take(0, at=START + 120_000, value=1.0, now=START)
+def test_samples_far_ahead_of_the_server_are_not_live(bins):
+    bins.take(0, at=START, value=1.0, now=START)
+    bins.take(0, at=START + 120_000, value=1.0, now=START)
 
-    assert len(frames._open) == 1
+    assert bins.close()[1] == [True, False]
+
+
+@st.composite
+def streams(draw):
+    """Samples and ticks in the order of arrival: ("sample", now, at, column) or ("tick", now)."""
+    now, stream = START, []
+    for _ in range(draw(st.integers(1, 40))):
+        now += draw(st.integers(0, 2_500))
+        if draw(st.booleans()):
+            stream.append(("tick", now))
+        else:
+            at = now - draw(st.integers(-2_000, 6_000))
+            stream.append(("sample", now, at, draw(st.integers(0, 1))))
+    return stream
+
+
+def run_of(stream, cuts):
+    """Return what a grid says of a stream that is cut into blocks."""
+    grid = Bins(POINT, replace(POINT, period_ms=5_000)).grid
+    told, fresh, in_time = [], [], []
+    for begin, end in pairwise([0, *sorted(cuts), len(stream)]):
+        ticks, taken = [], []
+        for n, (kind, now, *rest) in enumerate(stream[begin:end], begin):
+            if kind == "tick":
+                ticks.append(now)
+            else:
+                taken.append((len(ticks), now, *rest, 300.0 + 0.1 * n))
+        columns = list(zip(*taken, strict=True)) or [()] * 5
+        integers = [np.array(c, dtype=np.int64) for c in columns[:4]]
+        arrivals = Arrivals(
+            after=integers[0],
+            now=integers[1],
+            at=integers[2],
+            column=integers[3],
+            value=np.array(columns[4], dtype=np.float64),
+        )
+        rows, taken_in = grid.run(np.array(ticks, dtype=np.int64), arrivals)
+        told += [ticks[n] for n in rows.tick]
+        fresh.append(np.concatenate([rows.start[:, None], rows.values, rows.is_fresh], axis=1))
+        in_time += taken_in.tolist()
+    return told, np.concatenate(fresh).tobytes(), in_time
+
+
+@given(stream=streams(), data=st.data())
+def test_how_a_stream_is_cut_into_blocks_changes_no_bit_of_its_bins(stream, data):
+    cuts = data.draw(st.sets(st.integers(0, len(stream)), max_size=8))
+
+    assert run_of(stream, cuts) == run_of(stream, ())
 
 
 @pytest.mark.parametrize(

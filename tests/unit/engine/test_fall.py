@@ -234,10 +234,10 @@ def test_a_change_in_the_registry_keeps_what_was_learnt():
     detectors = Detectors()
     detectors.apply(RegistryChanged(at=START, registry=registry()), [])
     live(Town(3), 4_000, detectors=detectors)
-    before = detectors._zones["north"].fall.scales
+    before = detectors._watches[0].falls.scales
 
     detectors.apply(RegistryChanged(at=START, registry=registry(low=100.0)), [])
 
-    after = detectors._zones["north"].fall.scales
+    after = detectors._watches[0].falls.scales
     assert after is not before
     assert after.drift.tolist() == before.drift.tolist()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from server.engine.detectors.block import Names, block_of
 from server.engine.detectors.silence import Silence
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Accepted, AlarmKind
@@ -14,11 +15,38 @@ ALL = tuple(registry(("north", "east")).points)
 NORTH = tuple(p for p in ALL if p.startswith("north"))
 
 
+class Ear:
+    """The silence detector, told of one sample or one tick at a time."""
+
+    def __init__(self):
+        self.silence, self.names, self.waiting = Silence(), Names(), []
+        self.silence.registry_changed(registry(("north", "east")).points, at=START)
+        self.linked = self.silence.linked
+
+    def hear(self, point, *, now, gateway, reason):
+        sample = Sample(point=point, at=now, value=300.0)
+        if reason is not None:
+            sample = Sample.bad(point, now, reason)
+        self.waiting.append(
+            Accepted(
+                at=now,
+                gateway=gateway,
+                epoch=1,
+                first_offset=0,
+                samples=Samples.of([sample]),
+                is_historical=False,
+            )
+        )
+
+    def tick(self, now):
+        block = block_of([now], [(0, a) for a in self.waiting], self.names)
+        self.waiting = []
+        return [f for _, f in self.silence.run(block)]
+
+
 @pytest.fixture
 def silence():
-    silence = Silence()
-    silence.registry_changed(registry(("north", "east")).points)
-    return silence
+    return Ear()
 
 
 def run(silence, seconds, speaking, *, start=0, gateway="gw-01", reason=None):

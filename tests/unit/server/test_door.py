@@ -157,13 +157,18 @@ def effects(folder: Path) -> list[tuple]:
         return db.execute("SELECT seq, n, at, kind, body FROM effect ORDER BY seq, n").fetchall()
 
 
-def test_a_sample_is_acknowledged_once_it_is_on_disk(tmp_path: Path):
+def test_a_sample_is_acknowledged_once_the_journal_has_it_and_the_historian_follows(tmp_path: Path):
     clock = StepClock()
     door = open_door(tmp_path, clock)
     begin(door)
-    out = door.admit([arrived(data(0, 300.0, BEGIN))])
+    message = data(0, 300.0, BEGIN)
+    out = door.admit([arrived(message)])
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        last = db.execute("SELECT body FROM event ORDER BY seq DESC LIMIT 1").fetchone()[0]
+    door.checkpoint()
 
     assert [(a.edge, a.epoch, a.offset) for a in out.acks] == [("gw-01", EPOCH, 1)]
+    assert last == message[0].encode() + b"\0" + message[1]
     with closing(Reader(tmp_path / "historian.db")) as reader:
         assert reader.held("gw-01", EPOCH, below=1) == (1, 1)
     door.close()

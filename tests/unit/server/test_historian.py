@@ -126,3 +126,23 @@ def test_imported_history_is_read_but_is_no_live_value(historian: Historian, rea
 def test_a_reader_cannot_write(reader: Reader):
     with pytest.raises(Exception, match=r"readonly|query_only|read-only"):
         reader._db.execute("DELETE FROM sample")
+
+
+def test_what_is_written_also_is_there_with_the_samples_or_not_at_all(
+    historian: Historian, reader: Reader
+):
+    def also(db, parts):
+        db.execute("CREATE TABLE IF NOT EXISTS beside (n)")
+        db.execute("INSERT INTO beside VALUES (?)", (len(parts),))
+        if len(parts) == 2:
+            raise LookupError
+
+    historian.write([accepted(280.0)], through=1, also=also)
+    with pytest.raises(LookupError):
+        historian.write(
+            [accepted(1.0, first_offset=1), accepted(2.0, first_offset=2)], through=2, also=also
+        )
+
+    assert historian._db.execute("SELECT n FROM beside").fetchall() == [(1,)]
+    assert historian.through == 1
+    assert reader.held("gw-01", 2**63 + 5, below=10) == (1, 1)

@@ -105,7 +105,7 @@ def test_what_arrives_is_committed_before_it_is_acknowledged(tmp_path: Path):
             await gateway.send(*(data(n, 300.0, now()) for n in range(20)))
             await until(lambda: gateway.acknowledged() == 20)
             with closing(Reader(tmp_path / "historian.db")) as reader:
-                assert reader.held("gw-01", EPOCH, below=20) == (20, 20)
+                await until(lambda: reader.held("gw-01", EPOCH, below=20) == (20, 20))
 
     asyncio.run(story())
 

@@ -18,6 +18,7 @@ def test_boards_are_told_in_house_units(browse):
         "now": AT,
         "newest": AT - 1_000,
         "engine_reached": False,
+        "intake_stopped": "",
         "revision": told["status"]["revision"],
         "queued_commands": 0,
     }

@@ -236,6 +236,7 @@ def test_an_effect_that_came_later_is_on_the_next_page(browse, tmp_path):
 @pytest.mark.parametrize(("language", "words"), [("zh-CN", "时标存疑"), ("en", "time doubtful")])
 def test_an_instant_that_is_doubtful_is_said_to_be(plant, browse, language, words):
     history = History(plant / "historian.db")
+    history.offset = 100
     doubtful = TimeQuality.DOUBTFUL
     history.say(AT - 500, {"north-12/pressure": 279.0}, time_quality=doubtful)
     history.close()

@@ -1,0 +1,299 @@
+"""All zones whose bins are of one width: their samples into bins, their bins to the detectors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.engine.detectors.block import Block
+from server.engine.detectors.fall import WIDTH_MAX_MS
+from server.engine.detectors.falls import Falls, Wells
+from server.engine.detectors.finding import Finding
+from server.engine.detectors.grid import Arrivals, Bools, Floats, Grid, Ints, Rows
+from server.engine.detectors.limits import LimitsOf
+from server.engine.detectors.scales import FIVE_MS
+from server.engine.events import Imported
+from server.engine.registry import Inflow, Point, Registry, Zone
+from telemetry.instant import SECOND_MS
+from telemetry.point import PointId
+from telemetry.sample import Quality
+from telemetry.units import Quantity
+
+_Pairs = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """A zone and its columns of a grid: the points that detectors look at, pressures first.
+
+    `meters` are the columns of its inflow with their signs; none where one of them is unknown.
+    """
+
+    zone: Zone
+    points: tuple[Point, ...]
+    begin: int
+    meters: tuple[tuple[int, int], ...]
+
+    @property
+    def columns(self) -> range:
+        """Return its columns."""
+        return range(self.begin, self.begin + len(self.points))
+
+    @property
+    def pressures(self) -> tuple[Point, ...]:
+        """Return its pressure points; they come first."""
+        return tuple(p for p in self.points if p.quantity is Quantity.PRESSURE)
+
+
+class Watch:
+    """The detectors of the zones of one width."""
+
+    def __init__(self, zones: list[tuple[Zone, tuple[Point, ...]]], *, width_ms: int) -> None:
+        self.width_ms = width_ms
+        self.plots = _plots(zones)
+        points = [p for plot in self.plots for p in plot.points]
+        self.grid = Grid([p.period_ms for p in points], width_ms=width_ms)
+        limited = {c: p for c, p in enumerate(points) if p.low is not None or p.high is not None}
+        self.limits = LimitsOf(limited)
+        judged = [p for p in self.plots if p.pressures and width_ms <= WIDTH_MAX_MS]
+        self.judged = {p.zone.id: n for n, p in enumerate(judged)}
+        self.falls = Falls(tuple(_wells(p, width_ms) for p in judged), width_ms=width_ms)
+        self._pick = np.array(
+            [c for p in judged for c in [*p.columns[: len(p.pressures)], p.begin]], dtype=np.int64
+        )
+        self._nets = [
+            (self.falls.columns[n].stop - 1, plot.meters) for n, plot in enumerate(judged)
+        ]
+        self._tables: list[Ints] = []
+        self._names: tuple[PointId, ...] = ()
+
+    def run(self, block: Block, good: Ints) -> tuple[Ints, Bools, list[tuple[int, Finding]]]:
+        """Judge a block; `good` are the places of its good samples.
+
+        Return the places that a column wants, whether they came in time, and what is found, with
+        the number of its tick.
+        """
+        wanted, column = self._wanted(block, good)
+        arrivals = Arrivals(
+            after=block.after[wanted],
+            now=block.now[wanted],
+            at=block.at[wanted],
+            column=column,
+            value=block.value[wanted],
+        )
+        rows, is_in_time = self.grid.run(block.ticks, arrivals)
+        if not len(rows.start):
+            return wanted, is_in_time, []
+        found = self.limits.run(rows.start, rows.values, rows.is_fresh)
+        found += self._run_falls(rows)
+        return wanted, is_in_time, [(int(rows.tick[row]), f) for row, f in found]
+
+    def _wanted(self, block: Block, good: Ints) -> tuple[Ints, Ints]:
+        if self._names is not block.points:
+            self._names = block.points
+            self._tables = _tables(self.plots, block.points)
+        point = block.point[good]
+        places, columns = [good[:0]], [good[:0]]
+        for table in self._tables:
+            column = table[point]
+            places.append(good[column >= 0])
+            columns.append(column[column >= 0])
+        return np.concatenate(places), np.concatenate(columns)
+
+    def _run_falls(self, rows: Rows) -> list[tuple[int, Finding]]:
+        if not len(self._pick):
+            return []
+        if rows.anew is not None:
+            self.falls.begin_anew()
+        values, is_fresh = rows.values[:, self._pick], rows.is_fresh[:, self._pick]
+        for column, meters in self._nets:
+            values[:, column] = _net(rows.values, meters)
+            is_fresh[:, column] = rows.is_fresh[:, [m for m, _ in meters]].all(axis=1)
+        return self.falls.run(rows.start, values, is_fresh)
+
+    def learn_past(self, event: Imported) -> None:
+        """Learn from 5-minute means of the past, of pressures and of zones with every meter."""
+        if not len(self._pick):
+            return
+        rows = [r for r in event.rows if r[2] is not None and r[3] == Quality.GOOD]
+        at = np.array([r[1] for r in rows], dtype=np.int64)
+        value = np.array([r[2] for r in rows], dtype=np.float64)
+        names: dict[PointId, int] = {}
+        point = np.array([names.setdefault(PointId(r[0]), len(names)) for r in rows], dtype=int)
+        series = {p: (at[point == n], value[point == n]) for p, n in names.items()}
+        starts = np.unique(at // FIVE_MS)
+        sums, counts = (np.zeros((len(starts), len(self._pick))) for _ in range(2))
+        for plot in self.plots:
+            for column, (instants, values) in self._past_of(plot, series):
+                row = np.searchsorted(starts, instants // FIVE_MS)
+                np.add.at(sums[:, column], row, values)
+                np.add.at(counts[:, column], row, 1.0)
+        means = np.full_like(sums, np.nan)
+        np.divide(sums, counts, out=means, where=counts > 0)
+        self.falls.learn_past(starts * FIVE_MS, means)
+
+    def _past_of(
+        self, plot: Plot, series: dict[PointId, tuple[Ints, Floats]]
+    ) -> list[tuple[int, tuple[Ints, Floats]]]:
+        """Return the past of each column that the fall detector judges in a zone."""
+        number = self.judged.get(plot.zone.id)
+        if number is None:
+            return []
+        columns = self.falls.columns[number]
+        found = [
+            (columns.start + i, series[p.id])
+            for i, p in enumerate(plot.pressures)
+            if p.id in series
+        ]
+        meters = [(series.get(plot.points[c - plot.begin].id), sign) for c, sign in plot.meters]
+        net = _past_net(meters)
+        return found if net is None else [*found, (columns.stop - 1, net)]
+
+    def adopt(self, other: "Watch") -> list[Finding]:
+        """Go on with zones that have not changed, and with what was learnt in those that have."""
+        theirs = {plot.zone.id: plot for plot in other.plots}
+        findings: list[Finding] = []
+        same: _Pairs = []
+        for plot in self.plots:
+            old = theirs.pop(plot.zone.id, None)
+            if old is None:
+                continue
+            self._adopt_scales(plot, other, old)
+            if (old.zone, old.points) == (plot.zone, plot.points):
+                same += zip(plot.columns, old.columns, strict=True)
+                self._adopt_falls(plot, other)
+            else:
+                findings += other.withdrawn(old, "the zone was changed in the registry")
+        self.grid.adopt(other.grid, same)
+        self.limits.adopt(other.limits, same)
+        for old in theirs.values():
+            findings += other.withdrawn(old, "the zone was taken out of the registry")
+        return findings
+
+    def _adopt_scales(self, plot: Plot, other: "Watch", old: Plot) -> None:
+        ours, theirs = self.judged.get(plot.zone.id), other.judged.get(old.zone.id)
+        if ours is None or theirs is None:
+            return
+        mine, its = self.falls.columns[ours], other.falls.columns[theirs]
+        places = {p.id: i for i, p in enumerate(old.pressures)}
+        pairs = [
+            (mine.start + i, its.start + places[p.id])
+            for i, p in enumerate(plot.pressures)
+            if p.id in places
+        ]
+        if plot.zone.inflow == old.zone.inflow:
+            pairs.append((mine.stop - 1, its.stop - 1))
+        self.falls.scales.adopt(other.falls.scales, pairs)
+
+    def _adopt_falls(self, plot: Plot, other: "Watch") -> None:
+        ours, theirs = self.judged.get(plot.zone.id), other.judged.get(plot.zone.id)
+        if ours is not None and theirs is not None:
+            self.falls.adopt(other.falls, ours, theirs)
+
+    def withdraw(self, because: str) -> list[Finding]:
+        """Take every finding down."""
+        return [f for plot in self.plots for f in self.withdrawn(plot, because)]
+
+    def withdrawn(self, plot: Plot, because: str) -> list[Finding]:
+        """Take the findings of one zone down."""
+        number = self.judged.get(plot.zone.id)
+        gone = [] if number is None else self.falls.machines[number].withdraw(because)
+        return [*gone, *self.limits.withdraw(plot.columns, because)]
+
+
+def watches_of(registry: Registry) -> list[Watch]:
+    """Return the watches over a registry, the finest first."""
+    by_width: dict[int, list[tuple[Zone, tuple[Point, ...]]]] = {}
+    for zone_id in sorted(registry.zones):
+        zone = registry.zones[zone_id]
+        points = points_of(zone, registry.points)
+        by_width.setdefault(width_ms(points, zone.inflow), []).append((zone, points))
+    return [Watch(by_width[width], width_ms=width) for width in sorted(by_width)]
+
+
+def points_of(zone: Zone, points: dict[PointId, Point]) -> tuple[Point, ...]:
+    """Return the points that a zone's detectors look at: pressures, inflow meters, limited ones."""
+    meters = [i.point for i in zone.inflow]
+    ordered = [points[p] for p in sorted(points)]
+    pressures = [p for p in ordered if p.zone == zone.id and p.quantity is Quantity.PRESSURE]
+    others = [
+        p
+        for p in ordered
+        if p.quantity is not Quantity.PRESSURE
+        and (p.id in meters or (p.zone == zone.id and (p.low is not None or p.high is not None)))
+    ]
+    return (*pressures, *others)
+
+
+def width_ms(points: tuple[Point, ...], inflow: tuple[Inflow, ...]) -> int:
+    """Return the width of a zone's bins: its fastest pressure or inflow point, at least 1 s."""
+    meters = [i.point for i in inflow]
+    periods = [
+        p.period_ms for p in points if p.quantity is Quantity.PRESSURE or p.id in meters
+    ] or [p.period_ms for p in points]
+    return max(SECOND_MS, min(periods, default=SECOND_MS))
+
+
+def _plots(zones: list[tuple[Zone, tuple[Point, ...]]]) -> tuple[Plot, ...]:
+    plots, begin = [], 0
+    for zone, points in zones:
+        place = {p.id: begin + n for n, p in enumerate(points)}
+        meters = tuple((place[i.point], i.sign) for i in zone.inflow if i.point in place)
+        is_metered = len(meters) == len(zone.inflow)
+        plots.append(
+            Plot(zone=zone, points=points, begin=begin, meters=meters if is_metered else ())
+        )
+        begin += len(points)
+    return tuple(plots)
+
+
+def _wells(plot: Plot, width: int) -> Wells:
+    slow = max((plot.points[c - plot.begin].period_ms // width for c, _ in plot.meters), default=1)
+    return Wells(zone=plot.zone.id, pressures=plot.pressures, slow=slow)
+
+
+def _tables(plots: tuple[Plot, ...], names: tuple[PointId, ...]) -> list[Ints]:
+    """Return tables from the number of a point to a column, -1 for none.
+
+    There is more than one where a point stands in several zones: no table holds a column twice.
+    """
+    number = {p: n for n, p in enumerate(names)}
+    tables: list[Ints] = []
+    for plot in plots:
+        for column, point in zip(plot.columns, plot.points, strict=True):
+            place = number.get(point.id)
+            if place is None:
+                continue
+            table = next((t for t in tables if t[place] < 0), None)
+            if table is None:
+                table = np.full(len(names), -1, dtype=np.int64)
+                tables.append(table)
+            table[place] = column
+    return tables
+
+
+def _net(values: Floats, meters: tuple[tuple[int, int], ...]) -> Floats:
+    """Return the net inflow of each bin; NaN where a meter has said nothing, or none is known."""
+    if not meters:
+        return np.full(len(values), np.nan)
+    net = np.zeros(len(values))
+    for meter, sign in meters:
+        net += float(sign) * values[:, meter]
+    return net
+
+
+def _past_net(
+    meters: list[tuple[tuple[Ints, Floats] | None, int]],
+) -> tuple[Ints, Floats] | None:
+    """Return the net inflow at the instants at which every meter has said its part."""
+    known = [(found, sign) for found, sign in meters if found is not None]
+    if not known or len(known) != len(meters):
+        return None
+    common = np.unique(known[0][0][0])
+    for (instants, _), _ in known[1:]:
+        common = np.intersect1d(common, instants)
+    net = np.zeros(len(common))
+    for (instants, values), sign in known:
+        order = np.argsort(instants, kind="stable")
+        newest = np.searchsorted(instants[order], common, side="right") - 1
+        net += float(sign) * values[order][newest]
+    return common, net

@@ -1,0 +1,87 @@
+"""However events are cut into runs, and wherever the engine is restarted, it says the same."""
+
+import pickle
+import random
+
+import pytest
+
+from server.engine.engine import Engine
+from server.engine.events import Linked, RegistryChanged, Started, Tick
+from tests.scenarios.town_stream import INFLOW, START, Burst, Town, pressure, registry
+from tests.unit.engine.wire import Wire, reading
+
+SECONDS = 1_500
+
+
+def stream(seed):
+    """Return an hour with bursts, a fall, low pressure, faults, silences, gaps and late samples."""
+    chance = random.Random(seed)
+    town = Town(seed)
+    town.bursts = [
+        Burst(at=500, m3h=40.0, falls=(9.0, 6.0, 3.0, 2.0, 1.0, 1.0), until=620),
+        Burst(at=1_100, m3h=30.0, falls=(1.0, 2.0, 3.0, 8.0, 5.0, 1.0)),
+    ]
+    town.sensor = {2: (800, -15.0)}
+    names = {f"p{i}": pressure(i) for i in range(6)} | {"flow": INFLOW}
+    mute = {(f"p{chance.randrange(6)}", chance.randrange(SECONDS // 60)) for _ in range(8)}
+    bad = {(f"p{chance.randrange(6)}", chance.randrange(SECONDS // 100)) for _ in range(5)}
+    wire = Wire()
+    events = [
+        RegistryChanged(at=START, registry=registry(low=295.0 if seed % 2 else None)),
+        Started(at=START, version="0.1.0", settings={}),
+        Linked(at=START, up=True),
+        wire.nbirth(START),
+        wire.dbirth(START, "d", names),
+    ]
+    pause = chance.randrange(200, SECONDS)
+    for s in range(SECONDS):
+        at = START + 1000 * s + (600_000 if s > pause else 0)
+        pressures, flow = town.at(s)
+        values = {f"p{i}": p for i, p in enumerate(pressures)} | {"flow": flow}
+        late = chance.choice([0, 0, 0, 0, 2_500, 9_000]) if seed % 3 else 0
+        scan = [
+            reading(n, at - late, None, quality=0, reason="timeout")
+            if (n, s // 100) in bad
+            else reading(n, at - late, v)
+            for n, v in values.items()
+            if (n, s // 60) not in mute
+        ]
+        if scan and not 300 < s < 340:
+            events.append(wire.ddata(at, "d", scan))
+        if s == 700:
+            events.append(wire.ndeath(at))
+            events += [wire.nbirth(at), wire.dbirth(at, "d", names)]
+        if s == 900:
+            events.append(RegistryChanged(at=at, registry=registry(low=290.0)))
+        if chance.random() < 0.95:
+            events.append(Tick(at=at + 999))
+    return events
+
+
+def one_by_one(events):
+    engine = Engine("mainwatch")
+    return [repr(engine.apply(event)) for event in events]
+
+
+def in_runs(events, chance, longest):
+    engine, said, n = Engine("mainwatch"), [], 0
+    while n < len(events):
+        end = n + chance.randrange(1, longest)
+        said += [repr(effects) for effects in engine.run(events[n:end])]
+        if chance.random() < 0.2:
+            engine = pickle.loads(pickle.dumps(engine))
+        n = end
+    return said
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_runs_of_any_length_and_restarts_say_what_single_events_say(seed):
+    events = stream(seed)
+    said = one_by_one(events)
+
+    text = "".join(said)
+    assert "AlarmRaised" in text and "AlarmCleared" in text and "IncidentOpened" in text
+    for longest in (3, 40, 900, 10_000):
+        again = in_runs(events, random.Random(longest), longest)
+        different = [n for n, (a, b) in enumerate(zip(said, again, strict=True)) if a != b]
+        assert not different, (said[different[0]], again[different[0]])
