@@ -1,6 +1,7 @@
 """Between reading and the disk: scans are stamped, judged, thinned; a second is one commit."""
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections.abc import Callable, Collection
@@ -20,6 +21,9 @@ log = logging.getLogger("mainwatch.gateway")
 
 COMMIT_S = 1.0
 """All scans of a second are one commit: a power cut loses no more than that."""
+
+COMMIT_SAMPLES = 4_000
+"""With so many waiting a commit comes earlier: it is cheap for its size, and memory stays small."""
 
 PATIENCE_MS = 30_000
 """A commit that takes longer than this hangs."""
@@ -53,7 +57,10 @@ class Store:
         self._wake = wake
         self._progress = progress
         self._queue: asyncio.Queue[Scan] = asyncio.Queue(scans_max)
-        self._ending = asyncio.Event()
+        self._waiting = 0
+        self._is_ending = False
+        self._hurry = asyncio.Event()
+        """Set when it is time to commit before the second is over."""
         self._fails = False
         self._anchor: Anchor | None = None
 
@@ -64,18 +71,24 @@ class Store:
             scan = self._examined(scan)
         if scan.samples or scan.counters or scan.alive is not None:
             await self._queue.put(scan)
+            self._waiting += len(scan.samples)
+            if self._waiting >= COMMIT_SAMPLES:
+                self._hurry.set()
 
     def end(self) -> None:
         """Commit what is there and end `run`."""
-        self._ending.set()
+        self._is_ending = True
+        self._hurry.set()
 
     async def run(self) -> None:
         """Commit once a second until `end`. Raises `StorageError` when the file is damaged."""
         scans: list[Scan] = []
         while True:
             self._progress.beat("outbox", self._clock.monotonic_ms() + PATIENCE_MS)
-            ending = await self._pause()
+            await self._pause()
+            ending = self._is_ending
             await self._synchronise()
+            self._waiting = 0
             while len(scans) < self._queue.maxsize and not self._queue.empty():
                 scans.append(self._queue.get_nowait())
             scans = merged(scans)
@@ -98,14 +111,12 @@ class Store:
             kept.append(sample)
         return replace(scan, samples=tuple(kept))
 
-    async def _pause(self) -> bool:
-        """Wait for the next commit; say whether it is the last."""
-        try:
+    async def _pause(self) -> None:
+        """Wait for the next commit."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(COMMIT_S):
-                await self._ending.wait()
-        except TimeoutError:
-            return False
-        return True
+                await self._hurry.wait()
+        self._hurry.clear()
 
     async def _synchronise(self) -> None:
         """Look after the clock; an anchor that finds no room on the disk is tried again."""
