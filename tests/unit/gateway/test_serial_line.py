@@ -1,7 +1,6 @@
 """A serial line under the rules of the bus: nothing wrong is ever taken for a value."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
@@ -286,11 +285,11 @@ def test_pymodbus_answers_in_serial_frames_over_tcp():
 
 
 def test_no_port_is_left_open():
-    before = len(os.listdir("/proc/self/fd"))
+    before = len([*Path("/proc/self/fd").iterdir()])
     for _ in range(5):
         ask(lambda asked: [(0.0, honest(asked))], block(0))
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 def test_an_absent_answer_is_no_value_at_all():
