@@ -215,7 +215,7 @@ class Poller:
         return False
 
     def _let_go(self, schedule: Schedule, now_ms: int) -> None:
-        """Count what low priority has missed, so that it is known even when it is never its turn."""
+        """Count what low priority has missed, even when it is never its turn."""
         for device, _, slot in self._entries:
             self._count(device, schedule.overdue(slot, now_ms=now_ms), is_low=True)
 

@@ -6,6 +6,7 @@ else that is heard is kept here and told, so that nothing is ever hunted for in 
 
 import asyncio
 import logging
+import termios
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pymodbus.framer import FramerType
 
 from gateway.core.line_timing import LineTiming
 from gateway.core.rtu_reply import Heard, Judgement, judge
+
+log = logging.getLogger("mainwatch.gateway.wire")
 
 BUFFER_OCTETS_MAX = 1_024
 """A reply, its echo and noise. Beyond it pymodbus forgets what it has heard."""
@@ -65,6 +68,7 @@ class Wire:
         """Octets that came when nobody waited for them."""
         self.late = 0
         """Whole replies among them."""
+        self._place = place
         self._is_framed = place.is_framed
         self._loop = asyncio.get_running_loop()
         self._asked = b""
@@ -92,6 +96,10 @@ class Wire:
         """Open it; say whether that worked."""
         try:
             opened = await self.client.connect()
+        except (termios.error, ValueError) as e:  # a port that takes no such settings
+            log.error("%s: cannot be set up as configured: %s", self._place, e)
+            self.client.close()
+            return False
         except BaseException:
             self.client.close()
             raise

@@ -1,7 +1,7 @@
 """A serial line under the rules of the bus: nothing wrong is ever taken for a value."""
 
 import asyncio
-import os
+import gc
 from pathlib import Path
 
 import pytest
@@ -285,12 +285,26 @@ def test_pymodbus_answers_in_serial_frames_over_tcp():
     assert values(asyncio.run(scenario())) == [tuple(range(100, 160)), tuple(range(110, 115))]
 
 
+def test_a_port_that_takes_no_such_settings_is_a_line_that_is_down(caplog):
+    async def scenario() -> Reply:
+        with port(lambda asked: [(0.0, honest(asked))]) as path:
+            place = Place(kind="rtu", serial=path, parity="even", timing=TIMING)  # a pty has none
+            line = Line(
+                place, name="l", timeout_s=0.1, quiet_s=0.1, connect_pause_s=0.0, clock=WallClock()
+            )
+            return await line.read(7, block(0))
+
+    assert asyncio.run(scenario()).reason is Reason.LINE_DOWN
+    assert any("cannot be set up as configured" in m for m in caplog.messages)
+
+
 def test_no_port_is_left_open():
-    before = len(os.listdir("/proc/self/fd"))
+    gc.collect()
+    before = len([*Path("/proc/self/fd").iterdir()])
     for _ in range(5):
         ask(lambda asked: [(0.0, honest(asked))], block(0))
 
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 def test_an_absent_answer_is_no_value_at_all():
