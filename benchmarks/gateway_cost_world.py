@@ -205,7 +205,8 @@ def _first(data: bytes) -> tuple[int, int, int]:
     epoch, offset, *samples = decode(data).metrics
     assert isinstance(epoch.value, int)
     assert isinstance(offset.value, int)
-    return offset.value, len(samples), epoch.value
+    n = sum(not m.name.startswith(extension.PREFIX) for m in samples)
+    return offset.value, n, epoch.value
 
 
 def _ack(epoch: int, offset: int) -> bytes:
