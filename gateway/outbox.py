@@ -49,8 +49,8 @@ pages it touches. What a crash forgets of the acknowledgement is sent twice and 
 
 TRIM_ROWS = 256
 
-LIVE_SAMPLES = 6_000
-"""So many samples that were just stored need not be read back to be sent: some 1 MB."""
+LIVE_SAMPLES = 12_000
+"""So many samples that were just stored need not be read back to be sent: some 2 MB."""
 
 _READ = """
 SELECT first, n, at, layout, body, boot, base FROM row WHERE first >= coalesce(

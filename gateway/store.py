@@ -22,8 +22,8 @@ log = logging.getLogger("mainwatch.gateway")
 COMMIT_S = 1.0
 """All scans of a second are one commit: a power cut loses no more than that."""
 
-COMMIT_SAMPLES = 4_000
-"""With so many waiting a commit comes earlier: it is cheap for its size, and memory stays small."""
+COMMIT_SAMPLES = 40_000
+"""With so many waiting a commit comes earlier, so that memory stays small."""
 
 PATIENCE_MS = 30_000
 """A commit that takes longer than this hangs."""
