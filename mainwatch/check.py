@@ -1,4 +1,4 @@
-"""`mainwatch check`: read configuration files of any kind and say everything that is wrong."""
+"""`mainwatch check`: read configuration files and recordings, and say everything that is wrong."""
 
 from pathlib import Path
 
@@ -7,7 +7,14 @@ from telemetry.errors import ConfigError
 
 
 def findings(path: Path, devices: Path) -> list[str]:
-    """Return what is wrong with a file, one sentence each. Nothing but files is touched."""
+    """Return what is wrong with a file, or with a recording's folder, one sentence each.
+
+    Nothing but files is touched.
+    """
+    if path.is_dir():
+        from server.history.recording_check import findings as findings_in
+
+        return findings_in(path)
     try:
         _examine(path, devices)
     except ConfigError as e:

@@ -58,18 +58,21 @@ def _parser() -> argparse.ArgumentParser:
         prog="mainwatch", description="Telemetry gateway and leak dispatch for water mains."
     )
     parser.add_argument("--version", action="version", version=f"mainwatch {version('mainwatch')}")
+    from mainwatch.recording_command import add_recordings
+
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_program(commands, "gateway", "run an edge node", _run_gateway)
     server = _add_program(commands, "server", "run the control room", _run_server)
     server.add_argument("--part", choices=("intake", "desk"), help=argparse.SUPPRESS)
     _add_sim(commands)
+    add_recordings(commands)
     check = commands.add_parser(
         "check",
-        help="read configuration files, say what is wrong, touch nothing",
+        help="read configuration files and recordings, say what is wrong, touch nothing",
         epilog="example: mainwatch check /etc/mainwatch/gateway.toml",
     )
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or recording's folder")
     check.add_argument("--devices", type=Path, help="folder of register maps")
     check.set_defaults(run=_run_check, extra="all")
     return parser

@@ -107,16 +107,16 @@ def test_a_part_in_time_and_points_is_read(tmp_path: Path):
     assert found == [("tower/level", 1.0, 1.0, 192)]
 
 
-def test_the_newest_revision_of_a_mark_is_obeyed(tmp_path: Path):
+def test_marks_are_obeyed_and_the_last_revision_holds(tmp_path: Path):
     folder = recording(tmp_path / "r", {"a": [sample("inlet/flow", m, 1.0) for m in range(4)]})
-    mark = {"id": "m1", "point": "inlet/flow", "quality": 0, "to": "2026-09-21T14:15:20Z"}
+    mark = {"point": "inlet/flow", "to": "2026-09-21T14:15:20Z"}
     lines(
         folder / "marks.jsonl",
-        mark | {"from": "2026-09-21T14:00:00Z", "revision": 1},
-        mark | {"from": "2026-09-21T14:14:20Z", "revision": 2},
+        mark | {"revision": 2, "from": "2026-09-21T14:14:20Z", "quality": None},
+        mark | {"revision": 1, "from": "2026-09-21T14:00:00Z", "quality": 0},
     )
 
-    assert [v for _, _, v, _ in rows_of(folder)] == [1.0, None, 1.0, 1.0]
+    assert [v for _, _, v, _ in rows_of(folder)] == [None, 1.0, 1.0, 1.0]
     assert [v for _, _, v, _ in rows_of(folder, with_marks=False)] == [1.0] * 4
 
 
