@@ -25,7 +25,7 @@ COLUMNS = (
     *("reason", "arrived_at", "time_quality", "gateway", "epoch", "offset"),
 )
 
-_FORMULA = re.compile(r"^[=+\-@\t\r]")
+_FORMULA = re.compile(r"^'*[=+\-@\t\r]")
 _NUMBERS: dict[str, Any] = {
     "value": pa.float64(),
     "quality": pa.uint8(),

@@ -199,10 +199,9 @@ def _table(found: Stretch, points: list[str], gateways: dict[str, int]) -> Any:
     """Return samples as a table; a column that says nothing is left out."""
     stamp = pa.timestamp("ms", "UTC")
     is_bad = found.quality == Quality.BAD
-    numbers: Any = pa.array(found.point)
     columns: dict[str, Any] = {
         "at": pa.array(found.at).cast(stamp),
-        "point": pa.DictionaryArray.from_arrays(numbers, pa.array(points)),
+        "point": _named(found.point, points),
         "value": pa.array(found.value, mask=is_bad),
         "quality": pa.array(found.quality),
     }
@@ -215,13 +214,21 @@ def _table(found: Stretch, points: list[str], gateways: dict[str, int]) -> Any:
     if (found.arrived_at != found.at).any():
         columns["arrived_at"] = pa.array(found.arrived_at).cast(stamp)
     if found.gateway is not None and (found.gateway != NO_GATEWAY).any():
-        places: Any = pa.array(found.gateway, mask=found.gateway == NO_GATEWAY)
-        columns["gateway"] = pa.DictionaryArray.from_arrays(places, pa.array(list(gateways)))
+        columns["gateway"] = _named(found.gateway, list(gateways))
     for name in ("epoch", "offset"):
         numbers = getattr(found, name)
         if numbers is not None and (numbers != NO_GATEWAY).any():
             columns[name] = pa.array(numbers, mask=numbers == NO_GATEWAY)
     return pa.table(columns)
+
+
+def _named(numbers: Int32s, words: list[str]) -> Any:
+    """Return a dictionary column of the words that are in it, in their own order; -1 is null."""
+    used = sorted({words[n] for n in np.unique(numbers).tolist() if n >= 0})
+    places = {word: n for n, word in enumerate(used)}
+    codes = np.array([*(places.get(w, -1) for w in words), -1], dtype=np.int32)[numbers]
+    found: Any = pa.array(codes, mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(found, pa.array(used))
 
 
 def _to_disk(folder: Path) -> None:

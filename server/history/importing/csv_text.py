@@ -23,6 +23,7 @@ TOLD_MAX = 10
 """So many wrong rows of a column and a batch are told one by one; the others are counted."""
 
 _BLOCK_BYTES = 8 << 20
+_NOTHING = pa.array([""])
 _EPOCHS = {"epoch_s": 1000, "epoch_ms": 1}
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _ZONED = r"(Z|[+-]\d\d:?\d\d)$"
@@ -110,7 +111,7 @@ def batches(path: Path, form: Form, names: Sequence[str], wrong: Mistakes) -> It
     """Yield the rows of a file as texts. Raises `ConfigError` when it cannot be read."""
     blank: list[int] = []
 
-    def spoilt(row: Any) -> str:
+    def spoilt(row: Any) -> Literal["skip"]:
         if not row.text.strip():
             blank.append(row.number)
         else:
@@ -145,9 +146,20 @@ def batches(path: Path, form: Form, names: Sequence[str], wrong: Mistakes) -> It
             first += len(found)
             for line in blank:
                 rows[rows >= line] += 1
-            yield Batch(rows=rows, table=found)
+            yield _without_blank_lines(Batch(rows=rows, table=found))
     except (OSError, pa.ArrowException, LookupError, UnicodeDecodeError) as e:
         raise ConfigError(f"{path}: cannot be read as CSV: {e}") from e
+
+
+def _without_blank_lines(batch: Batch) -> Batch:
+    names: list[str] = batch.table.schema.names
+    is_blank = _mask(pc.is_in(batch.text(names[0]), _NOTHING))
+    for name in names[1:]:
+        if not is_blank.any():
+            return batch
+        is_blank &= _mask(pc.is_in(batch.text(name), _NOTHING))
+    keep = ~is_blank
+    return Batch(rows=batch.rows[keep], table=batch.table.filter(pa.array(keep)))
 
 
 def numbers(batch: Batch, name: str, form: Form, wrong: Mistakes) -> Float64s:
@@ -251,7 +263,7 @@ def _whole(found: Any) -> Int64s:
 
 
 def _mask(found: Any) -> npt.NDArray[np.bool_]:
-    mask: npt.NDArray[np.bool_] = np.asarray(found.fill_null(value=False))
+    mask: npt.NDArray[np.bool_] = np.asarray(found.fill_null(fill_value=False))
     return mask
 
 

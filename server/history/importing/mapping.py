@@ -9,6 +9,7 @@ from server.history.importing.csv_text import Form
 from server.history.recording_toml import PointSection, ZoneSection
 from telemetry.errors import ConfigError
 from telemetry.mistakes import told
+from telemetry.units import quantity_of
 
 
 class _Section(BaseModel):
@@ -119,6 +120,11 @@ def mapping_of(body: dict[str, Any], *, where: str) -> Mapping:
         for key, names in (("column", columns), ("id", ids))
         for n, name in enumerate(names)
         if name in names[:n]
+    ]
+    wrong += [
+        f"{where}: point[{n}].unit: expected a unit of {c.quantity}, was {c.unit!r}"
+        for n, c in enumerate(found.point)
+        if quantity_of(c.unit) is not c.quantity
     ]
     if wrong:
         raise ConfigError("; ".join(wrong))
