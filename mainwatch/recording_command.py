@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -173,9 +174,7 @@ def _run_export(options: argparse.Namespace) -> int:
     if options.name:
         head = source.description.recording.model_copy(update={"name": options.name})
         renamed = source.description.model_copy(update={"recording": head})
-        source = type(source)(
-            description=renamed, read=source.read, folder=source.folder, rows=source.rows
-        )
+        source = replace(source, description=renamed)
     with progress(f"export {options.source}", source.rows) as told:
         if options.format == "csv":
             rows = to_csv(source, wanted, options.out, progress=told)
@@ -217,6 +216,7 @@ def _source(options: argparse.Namespace) -> Any:
     return Source(
         description=description,
         read=lambda begin, end, points: scan(path, ids, begin, end, points),
+        marks=() if is_journal else kept.marks(path),
     )
 
 

@@ -39,16 +39,22 @@ def write(engine: "Engine") -> bytes:
 
 def read(text: bytes, engine: "Engine", *, at: Instant) -> None:
     """Give a new engine what `write` wrote at that time. Raises `ValueError` on another version."""
+    engine.registry, engine._hosts = field_of(text)  # noqa: SLF001
     body: dict[str, Any] = json.loads(text)
-    if body["version"] != VERSION:
-        raise ValueError(f"expected version {VERSION} of the essentials, found {body['version']}")
-    engine.registry = Registry.from_json(body["registry"])
     engine.models = body["models"]
-    engine._hosts = Hosts.from_json(body["hosts"], engine.registry)  # noqa: SLF001
     engine._keys = Keys.from_json(body["keys"])  # noqa: SLF001
     known = RegistryChanged(at=at, registry=engine.registry)
     engine._detectors.apply(known, [])  # noqa: SLF001
     number_on(engine, {NUMBERED: body[NUMBERED]})
+
+
+def field_of(text: bytes) -> tuple[Registry, Hosts]:
+    """Return the registry and the first stage alone. Raises `ValueError` on another version."""
+    body: dict[str, Any] = json.loads(text)
+    if body["version"] != VERSION:
+        raise ValueError(f"expected version {VERSION} of the essentials, found {body['version']}")
+    registry = Registry.from_json(body["registry"])
+    return registry, Hosts.from_json(body["hosts"], registry)
 
 
 def number_on(engine: "Engine", settings: dict[str, Any]) -> None:

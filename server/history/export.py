@@ -6,7 +6,7 @@ is a part in time, zones and points.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,13 +53,15 @@ Read = Callable[[Instant | None, Instant | None, Collection[str]], Iterator[Stre
 class Source:
     """What is exported: `read` yields stretches of some points, numbered by the description.
 
-    `rows` is how many there are in all, where that is known, for a progress bar.
+    `rows` is how many there are in all, where that is known, for a progress bar; `marks` are rows
+    of marks.jsonl, where there is no folder that has them.
     """
 
     description: Description
     read: Read
     folder: Path | None = None
     rows: int | None = None
+    marks: Sequence[Mapping[str, Any]] = ()
 
 
 def of_recording(found: Recording) -> Source:
@@ -166,6 +168,9 @@ def to_recording(
         described = narrowed(source.description, chosen, zones=wanted.zones)
         if source.folder is not None:
             _carry(source.folder, head.network, wanted, described, writer)
+        if marks := [m for m in source.marks if _is_wanted(m, wanted, chosen, ())]:
+            text = "".join(json.dumps(m, ensure_ascii=False) + "\n" for m in marks)
+            writer.put("marks.jsonl", text.encode())
         writer.finish(
             described.model_copy(update={"recording": head}),
             numbering=[p.id for p in source.description.point],

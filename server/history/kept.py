@@ -1,24 +1,19 @@
-"""Every sample that the historian keeps, in the order of its instants, as stretches."""
+"""Every sample that the historian keeps, by instant, as stretches; and its quality marks."""
 
-import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from server.history.historian import IMPORT_SOURCE
-from server.history.stretch import NO_GATEWAY, REASONS, TIME_QUALITIES, Stretch
-from telemetry.errors import ConfigError
+from server.history.columns import Columns
+from server.history.days import EVER
+from server.history.names import IMPORT_SOURCE
+from server.history.reader import Reader
+from server.history.recording_toml import told_instant
+from server.history.stretch import NO_GATEWAY, REASONS, TIME_QUALITIES, Int32s, Stretch
 from telemetry.instant import Instant
-from telemetry.sample import Reason, TimeQuality
-
-ROWS_AT_ONCE = 100_000
-
-_SCAN = """
-SELECT point.id, at, value, quality, reason, time_quality, arrived_at, gateway, epoch, offset
-FROM sample JOIN point ON point.number = sample.point JOIN source ON source.number = sample.source
-WHERE at >= ? AND at < ? ORDER BY at, sample.point, sample.source, offset
-"""
+from telemetry.sample import Quality, Reason, TimeQuality
 
 
 def stretches(
@@ -28,48 +23,71 @@ def stretches(
     end: Instant | None,
     points: Collection[str],
 ) -> Iterator[Stretch]:
-    """Yield what was read in [start, end) of some points, numbered by `numbering`.
+    """Yield what was read in [start, end) of some points as it was measured, by `numbering`.
 
-    The file is opened read-only, so a server may go on writing. Raises `ConfigError`.
+    A server may go on writing. Raises `StorageError` naming the file that cannot be read.
     """
     numbers = {name: n for n, name in enumerate(numbering) if name in points}
-    bounds = (-(2**62) if start is None else start, 2**62 if end is None else end)
+    reader = Reader(path)
     try:
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        cursor = db.execute(_SCAN, bounds)
-        while rows := cursor.fetchmany(ROWS_AT_ONCE):
-            if kept := [row for row in rows if row[0] in numbers]:
-                yield _stretch(kept, numbers)
-        db.close()
-    except sqlite3.Error as e:
-        raise ConfigError(f"{path}: cannot be read as the historian: {e}") from e
+        first = Instant(EVER[0]) if start is None else start
+        last = Instant(EVER[1]) if end is None else end
+        for found in reader.scan(first, last, marked=False):
+            place = _by_number({n: numbers.get(p, -1) for n, p in reader.points().items()}, -1)
+            kept = found.take(place[found.point] >= 0)
+            if len(kept):
+                yield _stretch(kept, place[kept.point], reader)
+    finally:
+        reader.close()
 
 
-def _stretch(rows: list[tuple[object, ...]], numbers: dict[str, int]) -> Stretch:
-    columns = list(zip(*rows, strict=True))
-    names, at, value, quality, reason, time_quality, arrived, gateway, epoch, offset = columns
-    reasons = {r.value: n for n, r in enumerate(REASONS)}
-    times = {t.value: n for n, t in enumerate(TIME_QUALITIES)}
-    sure = TIME_QUALITIES.index(TimeQuality.SYNCHRONISED)
-    none = REASONS.index(Reason.NONE)
-    gateways = tuple(str(g) for g in dict.fromkeys(gateway) if g != IMPORT_SOURCE)
-    places = {g: n for n, g in enumerate(gateways)}
-    was_imported = np.array([g == IMPORT_SOURCE for g in gateway])
-    epochs = [
-        NO_GATEWAY if g == IMPORT_SOURCE else int(str(e))
-        for g, e in zip(gateway, epoch, strict=True)
-    ]
-    instants = np.array(at, dtype=np.int64)
+def marks(path: Path) -> list[dict[str, Any]]:
+    """Return the historian's quality marks as rows of marks.jsonl."""
+    reader = Reader(path)
+    try:
+        return [
+            {
+                "revision": n, "point": m.point, "quality": m.quality, "reason": m.reason,
+                "from": told_instant(m.start), "to": told_instant(m.end),
+                "author": m.author, "at": told_instant(m.at),
+            }
+            for n, m in enumerate(reader.marks(), 1)
+        ]
+    finally:
+        reader.close()
+
+
+def _stretch(found: Columns, point: Int32s, reader: Reader) -> Stretch:
+    sources, labels = reader.sources(), reader.labels()
+    logs = {n: s for n, s in sources.items() if s[0] != IMPORT_SOURCE}
+    gateways = tuple(sorted({gateway for gateway, _ in logs.values()}))
+    gateway = _by_number({n: gateways.index(s[0]) for n, s in logs.items()}, NO_GATEWAY)
+    epoch = _by_number({n: int(s[1]) for n, s in logs.items()}, NO_GATEWAY, kind=np.int64)
+    reasons, times = list(map(str, REASONS)), list(map(str, TIME_QUALITIES))
+    none, sure = REASONS.index(Reason.NONE), TIME_QUALITIES.index(TimeQuality.SYNCHRONISED)
+    reason = {n: reasons.index(a) if a in reasons else none for n, (a, _) in labels.items()}
+    time = {n: times.index(b) if b in times else sure for n, (_, b) in labels.items()}
+    held = found.source if logs else np.full(len(found), -1)
+    is_ours = np.isin(held, list(logs))
+    held = np.where(is_ours, held, -1)
+    is_bad = np.isnan(found.value) | (found.quality == Quality.BAD)
     return Stretch(
-        at=instants,
-        point=np.array([numbers[str(n)] for n in names], dtype=np.int32),
-        value=np.array(value, dtype=np.float64),
-        quality=np.array(quality, dtype=np.uint8),
-        arrived_at=np.where(was_imported, instants, np.array(arrived, dtype=np.int64)),
-        reason=np.array([reasons.get(str(r), none) for r in reason], dtype=np.uint8),
-        time_quality=np.array([times.get(str(t), sure) for t in time_quality], dtype=np.uint8),
-        gateway=np.array([places.get(str(g), NO_GATEWAY) for g in gateway], dtype=np.int32),
-        epoch=np.array(epochs, dtype=np.int64),
-        offset=np.where(was_imported, NO_GATEWAY, np.array(offset, dtype=np.int64)),
+        at=found.at,
+        point=point,
+        value=np.where(is_bad, np.nan, found.value),
+        quality=np.where(is_bad, int(Quality.BAD), found.quality).astype(np.uint8),
+        arrived_at=np.where(is_ours, found.arrived_at, found.at),
+        reason=_by_number(reason, none)[found.label].astype(np.uint8),
+        time_quality=_by_number(time, sure)[found.label].astype(np.uint8),
+        gateway=gateway[held],
+        epoch=epoch[held],
+        offset=np.where(is_ours, found.offset.astype(np.int64), NO_GATEWAY),
         gateways=gateways,
     )
+
+
+def _by_number(meaning: dict[int, int], absent: int, *, kind: type[Any] = np.int32) -> Any:
+    """Return a table of what numbers mean; the last entry is for -1, which none of them is."""
+    table = np.full(max(meaning, default=0) + 2, absent, dtype=kind)
+    table[list(meaning)] = list(meaning.values())
+    return table

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from server.engine import events
+from server.engine import essentials, events
 from server.engine.effects import Accepted
 from server.engine.events import Imported, RegistryChanged
 from server.engine.hosts import Hosts
 from server.engine.registry import Registry
 from server.history.stretch import REASONS, TIME_QUALITIES, Stretch, joined
-from telemetry.errors import ConfigError
+from server.intake.journal_reader import JournalReader
+from telemetry.errors import ConfigError, StorageError
 from telemetry.instant import Instant
 from telemetry.sample import Quality
 
@@ -21,12 +22,19 @@ ROWS_AT_ONCE = 100_000
 
 def registry_in(path: Path) -> Registry:
     """Return the newest registry of a journal. Raises `ConfigError` when there is none."""
-    query = "SELECT at, kind, body FROM event WHERE kind = 'registry_changed'"
-    row = next(_rows(path, f"{query} ORDER BY seq DESC LIMIT 1"), None)
-    event = None if row is None else events.from_record(str(row[1]), Instant(row[0]), row[2])
-    if not isinstance(event, RegistryChanged):
+    found = None
+    reader = _reader(path)
+    oldest = reader.oldest()
+    if oldest is not None and oldest.essentials:
+        found, _ = essentials.field_of(oldest.essentials)
+    for _, at, kind, body in reader.rows(after=0 if oldest is None else oldest.seq):
+        if kind == "registry_changed":
+            event = events.from_record(kind, Instant(at), body)
+            assert isinstance(event, RegistryChanged)
+            found = event.registry
+    if found is None:
         raise ConfigError(f"{path}: expected a journal with a registry, found none")
-    return event.registry
+    return found
 
 
 def stretches(
@@ -38,7 +46,7 @@ def stretches(
 ) -> Iterator[Stretch]:
     """Yield what was read in [start, end) of some points, in the order of arrival.
 
-    The file is opened read-only, so a server may go on writing. Raises `ConfigError`.
+    A server may go on writing. Raises `StorageError` naming what is not as it was written.
     """
     numbers = {name: n for n, name in enumerate(numbering) if name in points}
     waiting: list[Stretch] = []
@@ -58,9 +66,13 @@ def stretches(
 
 
 def _parts(path: Path) -> Iterator[Accepted | Imported]:
-    hosts = Hosts()
-    for at, kind, body in _rows(path, "SELECT at, kind, body FROM event ORDER BY seq"):
-        event = events.from_record(kind, Instant(at), body)
+    """Yield what the first stage takes in, from the oldest event that is still kept."""
+    reader, hosts, after = _reader(path), Hosts(), 0
+    oldest = reader.oldest()
+    if oldest is not None and oldest.essentials:
+        _, hosts = essentials.field_of(oldest.essentials)
+        after = oldest.seq
+    for _, event in reader.read(after=after):
         if isinstance(event, Imported):
             yield event
         for effect in hosts.apply(event):
@@ -68,12 +80,10 @@ def _parts(path: Path) -> Iterator[Accepted | Imported]:
                 yield effect
 
 
-def _rows(path: Path, query: str) -> Iterator[tuple[int, str, bytes]]:
+def _reader(path: Path) -> JournalReader:
     try:
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        yield from db.execute(query)
-        db.close()
-    except (sqlite3.Error, ValueError) as e:
+        return JournalReader(path)
+    except (sqlite3.Error, StorageError) as e:
         raise ConfigError(f"{path}: cannot be read as a journal: {e}") from e
 
 

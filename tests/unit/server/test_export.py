@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from server.engine import essentials
 from server.engine.effects import Accepted
+from server.engine.engine import Engine
 from server.engine.events import Imported, RegistryChanged, Started
 from server.engine.registry import Inflow, Point, Registry, Zone
 from server.engine.samples import Samples
@@ -21,12 +23,14 @@ from server.history.export import (
     to_csv,
     to_recording,
 )
-from server.history.historian import Historian
+from server.history.historian import Historian, Mark
+from server.history.labels import marks
 from server.history.recording import open_recording
 from server.history.recording_check import findings
 from server.intake import arrivals
 from server.intake.journal import Journal
-from telemetry.errors import ConfigError
+from server.intake.segments import Snapshot
+from telemetry.errors import ConfigError, StorageError
 from telemetry.sample import Quality, Reason, Sample, TimeQuality
 from telemetry.units import Quantity
 from tests.unit.engine.wire import Wire, reading
@@ -115,6 +119,10 @@ def stored(path: Path) -> Historian:
         ],
         through=2,
     )
+    mark = Mark(
+        point="a/pressure", start=AT, end=AT + 1, quality=0, reason="frozen", author="ann", at=AT
+    )
+    historian.mark([mark])
     return historian
 
 
@@ -124,6 +132,7 @@ def source_of(path: Path, scan) -> Source:
     return Source(
         description=description,
         read=lambda begin, end, points: scan.stretches(path, ids, begin, end, points),
+        marks=kept.marks(path) if scan is kept else (),
     )
 
 
@@ -142,7 +151,9 @@ def test_the_historian_is_exported_while_its_writer_goes_on(tmp_path: Path):
     writer.close()
 
     found = open_recording(tmp_path / "r")
+    (mark,) = marks(tmp_path / "r")
     assert (rows, read(tmp_path / "r")) == (3, EXPECTED)
+    assert (mark.point, mark.quality, mark.author) == ("a/pressure", 0, "ann")
     assert found.registry().points["a/pressure"].low == 140.0
     assert (found.begin, found.end, found.cadence_ms) == (AT - MINUTE, AT + 1000, 5000)
     assert findings(tmp_path / "r") == []
@@ -175,12 +186,41 @@ def test_a_journal_is_decoded_by_the_engines_own_first_stage(tmp_path: Path):
     ]
 
 
+def test_a_journal_whose_beginning_was_pruned_is_read_from_its_snapshot(tmp_path: Path):
+    journal, wire, engine = Journal(tmp_path / "journal.db"), Wire(edge="pi-1"), Engine("mainwatch")
+    beginning = [
+        RegistryChanged(at=AT, registry=REGISTRY),
+        Started(at=AT, version="0", settings={"host_id": "mainwatch"}),
+        wire.nbirth(AT),
+        wire.dbirth(AT, "field", {"p": "a/pressure"}),
+        wire.ddata(AT + 2000, "field", [reading("p", AT + 1000, 281.0)]),
+    ]
+    journal.append(beginning)
+    engine.run(beginning)
+    last, text = journal.last_seq, essentials.write(engine)
+    state = Snapshot(seq=last, at=AT + 2000, code="c", essentials=text, engine=b"")
+    journal.sealed(journal.seal(last), state)
+    journal.append([wire.ddata(AT + 9000, "field", [reading("p", AT + 8000, 282.0)])])
+    journal.sealed(journal.seal(journal.last_seq), state)
+    journal.append([wire.ddata(AT + 19000, "field", [reading("p", AT + 18000, 283.0)])])
+    whole = source_of(tmp_path / "journal.db", arrivals)
+    to_recording(whole, Wanted(), tmp_path / "whole", software="t", progress=quiet)
+    assert len(journal.prune(before=AT + 5000, bytes_max=10**9, through=last)) == 1
+
+    to_recording(whole, Wanted(), tmp_path / "rest", software="t", progress=quiet)
+    journal.close()
+
+    assert [v for _, _, v, *_ in read(tmp_path / "whole")] == [281.0, 282.0, 283.0]
+    assert [v for _, _, v, *_ in read(tmp_path / "rest")] == [282.0, 283.0]
+    assert arrivals.registry_in(tmp_path / "journal.db") == REGISTRY
+
+
 def test_what_is_no_journal_and_no_historian_is_named(tmp_path: Path):
     (tmp_path / "x.db").write_text("not a database, whatever its name says")
 
     with pytest.raises(ConfigError, match=r"x\.db: cannot be read as a journal"):
         arrivals.registry_in(tmp_path / "x.db")
-    with pytest.raises(ConfigError, match=r"x\.db: cannot be read as the historian"):
+    with pytest.raises(StorageError, match=r"x\.db: "):
         list(kept.stretches(tmp_path / "x.db", ["a"], None, None, {"a"}))
 
 
