@@ -170,7 +170,8 @@ def _run_export(options: argparse.Namespace) -> int:
         zones=options.zone,
         points=options.point,
     )
-    source = _source(options)
+    left_out: set[str] = set()
+    source = _source(options, left_out)
     if options.name:
         head = source.description.recording.model_copy(update={"name": options.name})
         renamed = source.description.model_copy(update={"recording": head})
@@ -180,12 +181,18 @@ def _run_export(options: argparse.Namespace) -> int:
             rows = to_csv(source, wanted, options.out, progress=told)
         else:
             rows = to_recording(source, wanted, options.out, software=_software(), progress=told)
+    if left_out:
+        names = ", ".join(sorted(left_out)[:8])
+        print(f"left out: {len(left_out)} points in test: {names}", file=sys.stderr)
     print(json.dumps({"out": str(options.out), "samples": rows}) if options.json else options.out)
     return EXIT_OK
 
 
-def _source(options: argparse.Namespace) -> Any:
-    """Return what is exported. Raises `ConfigError` when it is none of what can be."""
+def _source(options: argparse.Namespace, left_out: set[str]) -> Any:
+    """Return what is exported; points that no registry knows get into `left_out`.
+
+    Raises `ConfigError` when it is none of what can be.
+    """
     from server.history import kept
     from server.history.export import Source, described, of_recording
     from server.history.recording import open_recording
@@ -215,7 +222,7 @@ def _source(options: argparse.Namespace) -> Any:
     scan = arrivals.stretches if is_journal else kept.stretches
     return Source(
         description=description,
-        read=lambda begin, end, points: scan(path, ids, begin, end, points),
+        read=lambda begin, end, points: scan(path, ids, begin, end, points, left_out=left_out),
         marks=() if is_journal else kept.marks(path),
     )
 

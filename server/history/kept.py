@@ -22,16 +22,20 @@ def stretches(
     start: Instant | None,
     end: Instant | None,
     points: Collection[str],
+    *,
+    left_out: set[str],
 ) -> Iterator[Stretch]:
     """Yield what was read in [start, end) of some points as it was measured, by `numbering`.
 
-    A server may go on writing. Raises `StorageError` naming the file that cannot be read.
+    Points without a number are added to `left_out`. A server may go on writing. Raises
+    `StorageError` naming the file that cannot be read.
     """
     numbers = {name: n for n, name in enumerate(numbering) if name in points}
     reader = Reader(path)
     try:
         first = Instant(EVER[0]) if start is None else start
         last = Instant(EVER[1]) if end is None else end
+        left_out |= set(reader.points().values()) - set(numbering)
         for found in reader.scan(first, last, marked=False):
             place = _by_number({n: numbers.get(p, -1) for n, p in reader.points().items()}, -1)
             kept = found.take(place[found.point] >= 0)
@@ -47,9 +51,14 @@ def marks(path: Path) -> list[dict[str, Any]]:
     try:
         return [
             {
-                "revision": n, "point": m.point, "quality": m.quality, "reason": m.reason,
-                "from": told_instant(m.start), "to": told_instant(m.end),
-                "author": m.author, "at": told_instant(m.at),
+                "revision": n,
+                "point": m.point,
+                "quality": m.quality,
+                "reason": m.reason,
+                "from": told_instant(m.start),
+                "to": told_instant(m.end),
+                "author": m.author,
+                "at": told_instant(m.at),
             }
             for n, m in enumerate(reader.marks(), 1)
         ]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from server.history import labels, manifest
+from server.history.importing.inp import read_network
 from server.history.labels import Mark, Truth
 from server.history.recording import look_at, vocabulary
 from server.history.recording_toml import NAME, Description, told_instant
@@ -28,6 +29,7 @@ def findings(folder: Path) -> list[str]:
             wrong += found[:TOLD_PER_FILE_MAX]
             if len(found) > TOLD_PER_FILE_MAX:
                 wrong.append(f"{file.path}: {len(found) - TOLD_PER_FILE_MAX} more mistakes in rows")
+        wrong += _places_unknown(folder, description)
     wrong += _label_mistakes(folder, description)
     return [*wrong, *manifest.mistakes(folder)]
 
@@ -50,6 +52,24 @@ def _beyond(file: SampleFile, description: Description) -> Iterator[str]:
                     f"{file.path}: rows {group.first_row} to {group.first_row + group.rows - 1}:"
                     f" at: expected an instant in {span}, as {NAME} says, was {told_instant(at)}"
                 )
+
+
+def _places_unknown(folder: Path, description: Description) -> list[str]:
+    """Return which points are at a node or a link that the network does not have."""
+    name = description.recording.network
+    if name is None:
+        return []
+    try:
+        network = read_network(folder / name)
+    except ConfigError as e:
+        return [str(e)]
+    wrong = []
+    for n, p in enumerate(description.point):
+        for key, place, known in (("node", p.node, network.nodes), ("link", p.link, network.links)):
+            if place is not None and place not in known:
+                where = f"{folder / NAME}: point[{n}].{key}"
+                wrong.append(f"{where}: expected a {key} of {name}, was {place!r}")
+    return wrong
 
 
 def _label_mistakes(folder: Path, description: Description | None) -> list[str]:

@@ -114,6 +114,7 @@ class RecordingWriter:
         """Add a file beside the samples."""
         path = self._work / "whole" / name
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         except OSError as e:
             raise StorageError(f"{self._folder / name}: cannot be written: {e.strerror}") from e

@@ -43,14 +43,19 @@ def stretches(
     start: Instant | None,
     end: Instant | None,
     points: Collection[str],
+    *,
+    left_out: set[str],
 ) -> Iterator[Stretch]:
     """Yield what was read in [start, end) of some points, in the order of arrival.
 
-    A server may go on writing. Raises `StorageError` naming what is not as it was written.
+    Points without a number are added to `left_out`. A server may go on writing. Raises
+    `StorageError` naming what is not as it was written.
     """
     numbers = {name: n for n, name in enumerate(numbering) if name in points}
     waiting: list[Stretch] = []
+    known = set(numbering)
     for part in _parts(path):
+        left_out |= _names(part) - known
         found = _stretch(part, numbers)
         within = np.ones(len(found), dtype=np.bool_)
         within &= True if start is None else found.at >= start
@@ -85,6 +90,12 @@ def _reader(path: Path) -> JournalReader:
         return JournalReader(path)
     except (sqlite3.Error, StorageError) as e:
         raise ConfigError(f"{path}: cannot be read as a journal: {e}") from e
+
+
+def _names(part: Accepted | Imported) -> set[str]:
+    if isinstance(part, Imported):
+        return {row[0] for row in part.rows}
+    return set(part.samples.points)
 
 
 def _stretch(part: Accepted | Imported, numbers: dict[str, int]) -> Stretch:

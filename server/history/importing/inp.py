@@ -88,7 +88,7 @@ def read_network(path: Path) -> Network:
             name = words[0].upper().strip("[]")
         elif words:
             sections.setdefault(name, []).append((row, words))
-    options = {w[0].upper(): w[-1].upper() for _, w in sections.get("OPTIONS", ()) if len(w) > 1}
+    options = {w[0].upper(): w[-1].upper() for _, w in sections.get("OPTIONS", ()) if len(w) == 2}
     units = options.get("UNITS", "GPM")
     if units not in _FLOWS:
         raise ConfigError(f"{path}: UNITS: expected one of {', '.join(_FLOWS)}, was {units}")

@@ -126,12 +126,17 @@ def stored(path: Path) -> Historian:
     return historian
 
 
+LEFT_OUT: set[str] = set()
+
+
 def source_of(path: Path, scan) -> Source:
     description = described(REGISTRY, name="t", source=path.name, licence="none")
     ids = [p.id for p in description.point]
     return Source(
         description=description,
-        read=lambda begin, end, points: scan.stretches(path, ids, begin, end, points),
+        read=lambda begin, end, points: scan.stretches(
+            path, ids, begin, end, points, left_out=LEFT_OUT
+        ),
         marks=kept.marks(path) if scan is kept else (),
     )
 
@@ -153,6 +158,7 @@ def test_the_historian_is_exported_while_its_writer_goes_on(tmp_path: Path):
     found = open_recording(tmp_path / "r")
     (mark,) = marks(tmp_path / "r")
     assert (rows, read(tmp_path / "r")) == (3, EXPECTED)
+    assert "new/flow" in LEFT_OUT
     assert (mark.point, mark.quality, mark.author) == ("a/pressure", 0, "ann")
     assert found.registry().points["a/pressure"].low == 140.0
     assert (found.begin, found.end, found.cadence_ms) == (AT - MINUTE, AT + 1000, 5000)
@@ -221,7 +227,7 @@ def test_what_is_no_journal_and_no_historian_is_named(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"x\.db: cannot be read as a journal"):
         arrivals.registry_in(tmp_path / "x.db")
     with pytest.raises(StorageError, match=r"x\.db: "):
-        list(kept.stretches(tmp_path / "x.db", ["a"], None, None, {"a"}))
+        list(kept.stretches(tmp_path / "x.db", ["a"], None, None, {"a"}, left_out=set()))
 
 
 def three_points(folder: Path) -> Path:

@@ -350,6 +350,7 @@ T1 20 1 0 5 40
 P1 J1 J.2 100 100 100
 [OPTIONS]
 Units GPM
+Pressure Exponent 0.5
 [COORDINATES]
 J1 0 0
 J.2 10 20

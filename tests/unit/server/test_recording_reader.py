@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.engine.registry import Inflow, Storage
-from server.history.recording import open_recording
+from server.history.recording import days, name_of, open_recording
 from server.history.stretch import REASONS
 from telemetry.errors import ConfigError
 from tests.unit.server.recording_files import (
@@ -59,6 +59,22 @@ def test_zones_and_points_become_a_registry_in_house_units(tmp_path: Path):
 
 def test_values_are_converted_to_house_units_at_the_door(tmp_path: Path):
     assert rows_of(recording(tmp_path / "r", ONE)) == [("street/pressure", 0.0, 250.0, 192)]
+
+
+def test_a_server_learns_from_a_recording_in_house_units(tmp_path: Path):
+    folder = recording(tmp_path / "r", ONE)
+
+    assert name_of(folder) == "two streets"
+    assert list(days(folder)) == [(("street/pressure", AT, 250.0, 192),)]
+
+
+def test_a_network_outside_the_folder_is_refused(tmp_path: Path):
+    (tmp_path / "net.inp").write_text("")
+    toml = (HEAD + ZONES + POINTS).replace("version = 1", 'version = 1\nnetwork = "../net.inp"')
+
+    told = mistakes(recording(tmp_path / "r", ONE, toml=toml))
+
+    assert "recording.network: expected a file of the folder, was '../net.inp'" in told
 
 
 def test_a_bad_sample_has_no_value_whatever_was_written(tmp_path: Path):

@@ -205,6 +205,11 @@ def test_a_head_is_read_back_as_it_was_written(tmp_path_factory, name, cadence, 
 def test_check_tells_every_mistake_of_rows_labels_and_manifest(tmp_path: Path):
     rows = [sample("inlet/flow", 0, float("nan")), sample("inlet/flow", 9 * DAY, 1.0)]
     folder = recording(tmp_path / "r", {"a": rows})
+    (folder / "net.inp").write_text("[JUNCTIONS]\nJ1 1\n[OPTIONS]\nUNITS CMH\n")
+    head = (folder / "recording.toml").read_text()
+    head = head.replace("version = 1", 'version = 1\nnetwork = "net.inp"')
+    head = head.replace('unit = "bar"', 'unit = "bar"\nnode = "J2"')
+    (folder / "recording.toml").write_text(head)
     leak = {"id": "l1", "kind": "leak", "zone": "south", "from": "2026-09-21T15:00:00Z"}
     lines(folder / "truth.jsonl", leak | {"to": "2026-09-21T14:00:00Z", "colour": "red"})
     lines(folder / "marks.jsonl", {"revision": 0, "point": "x/flow", "from": "2026"})
@@ -214,6 +219,7 @@ def test_check_tells_every_mistake_of_rows_labels_and_manifest(tmp_path: Path):
     for words in (
         "a.parquet: row 1: value: expected a number",
         "a.parquet: rows 1 to 2: at: expected an instant in 2026-09-21T14:00:00Z to",
+        "recording.toml: point[0].node: expected a node of net.inp, was 'J2'",
         "truth.jsonl: row 1: colour: unknown key",
         "truth.jsonl: l1: to: expected no instant before from",
         "truth.jsonl: row 1: zone: expected one of north, was 'south'",
