@@ -2,7 +2,10 @@
 
 import argparse
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
@@ -10,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mainwatch.progress import progress
-from telemetry.errors import ConfigError
+from telemetry.errors import ConfigError, RefusedCommand
 from telemetry.instant import Instant
 
 EXIT_OK = 0
@@ -95,6 +98,18 @@ _KEYS = {
 """Options that say what a key of the mapping file says, and win over it."""
 
 
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let whoever stops the work find nothing of it left behind."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RefusedCommand("stopped before it was done: nothing was written") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _run_import(options: argparse.Namespace) -> int:
     from server.history.importing.run import Order, run
 
@@ -105,7 +120,8 @@ def _run_import(options: argparse.Namespace) -> int:
         mapping=_mapping(options),
         software=_software(),
     )
-    rows = run(order, step=progress, say=lambda line: print(line, file=sys.stderr))
+    with _stoppable():
+        rows = run(order, step=progress, say=lambda line: print(line, file=sys.stderr))
     print(json.dumps({"out": str(options.out), "samples": rows}) if options.json else options.out)
     return EXIT_OK
 
@@ -176,7 +192,7 @@ def _run_export(options: argparse.Namespace) -> int:
         head = source.description.recording.model_copy(update={"name": options.name})
         renamed = source.description.model_copy(update={"recording": head})
         source = replace(source, description=renamed)
-    with progress(f"export {options.source}", source.rows) as told:
+    with _stoppable(), progress(f"export {options.source}", source.rows) as told:
         if options.format == "csv":
             rows = to_csv(source, wanted, options.out, progress=told)
         else:

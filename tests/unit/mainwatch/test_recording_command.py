@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,24 @@ def test_what_is_no_source_of_an_export_is_named(tmp_path: Path):
     assert_refused(
         mainwatch("export", tmp_path, "--out", tmp_path / "o"), "expected a recording, a server's"
     )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_import_that_is_stopped_leaves_nothing_behind(tmp_path: Path, number: int):
+    pipe = tmp_path / "endless.csv"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "mainwatch", "import", str(pipe), "--out", str(tmp_path / "o")]
+    command += ["--timezone", "UTC", "--column", "Q=a/flow,l/s,n"]
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program,
+        pipe.open("w"),  # opens once the import reads
+    ):
+        program.send_signal(number)
+        _, told = program.communicate(timeout=60)
+
+    assert program.returncode == 2
+    assert "stopped before it was done: nothing was written" in told
+    assert [p.name for p in tmp_path.iterdir()] == ["endless.csv"]
 
 
 def test_a_terminal_sees_a_bar(folder: Path, tmp_path: Path):

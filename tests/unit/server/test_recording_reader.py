@@ -101,6 +101,16 @@ def test_a_late_sample_waits_until_nothing_can_have_arrived_before_it(tmp_path: 
     assert [minute for _, minute, _, _ in found] == [0, 2, 3, 4, 5, 1, 6]
 
 
+def test_a_sample_without_arrival_arrived_when_it_was_read(tmp_path: Path):
+    rows = [
+        sample("inlet/flow", 0, 0.0, arrived_at=AT + 5 * MINUTE),
+        sample("inlet/flow", 1, 1.0, arrived_at=None),
+    ]
+    folder = recording(tmp_path / "r", {"a": rows}, row_group_size=1)
+
+    assert [v for _, _, v, _ in rows_of(folder)] == [1.0, 0.0]
+
+
 def test_optional_columns_are_read(tmp_path: Path):
     rows = [
         sample("inlet/flow", 0, None, 0, reason="timeout", gateway="pi-1", epoch=3, offset=7),
