@@ -39,7 +39,7 @@ def write(engine: "Engine") -> bytes:
 
 def read(text: bytes, engine: "Engine", *, at: Instant) -> None:
     """Give a new engine what `write` wrote at that time. Raises `ValueError` on another version."""
-    engine.registry, engine._hosts = field_of(text)  # noqa: SLF001
+    engine.registry, engine._hosts = field_of(text)  # noqa: SLF001  the same insides
     body: dict[str, Any] = json.loads(text)
     engine.models = body["models"]
     engine._keys = Keys.from_json(body["keys"])  # noqa: SLF001
