@@ -116,8 +116,8 @@ class DayFile:
         try:
             self._file = pq.ParquetFile(path)
             rows = self._file.metadata.num_rows
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as e:
+            raise FileNotFoundError(e.errno, "replaced or lost", str(path)) from e
         except (OSError, pa.ArrowException) as e:
             raise StorageError(f"{path}: cannot be read as a sealed day: {e}") from e
         if rows != int(layout.group_rows.sum()):
@@ -253,7 +253,7 @@ def _encodings(values: Array) -> dict[str, Any]:
         steps["value"] = "BYTE_STREAM_SPLIT"
     return {
         "compression": "zstd",
-        "compression_level": 3,
+        "compression_level": 9,
         "use_dictionary": words,
         "column_encoding": steps,
     }

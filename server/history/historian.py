@@ -8,7 +8,7 @@ transaction as the samples: after a crash the rest is derived again from the jou
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 
@@ -139,6 +139,8 @@ class Historian:
         """Close the file; a sealing that goes on is finished first."""
         self._is_closing = True
         self._thread.shutdown(wait=True)
+        with suppress(sqlite3.Error):  # what is free already is given back when there is time
+            self._db.execute("PRAGMA incremental_vacuum").fetchall()
         self._db.close()
 
     def _learn(self, changed: RegistryChanged) -> None:
