@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-NAMES = ("sim_history", "sim_load", "sim_pacing", "straight_line")
+NAMES = ("historian", "sim_history", "sim_load", "sim_pacing", "straight_line")
 
 for name in NAMES:
     print(f"benchmarks.{name}", flush=True)

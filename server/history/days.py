@@ -3,7 +3,7 @@
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,9 +17,9 @@ from server.history.rollups import KINDS as ROLLUP_KINDS
 from server.history.rollups import Rollups, hours_of
 from server.history.words import Words
 from telemetry.errors import StorageError
-from telemetry.instant import DAY_MS
+from telemetry.instant import DAY_MS, Instant
 
-EVER = (-(2**62), 2**62)
+EVER = (Instant(-(2**62)), Instant(2**62))
 """A stretch of time that holds every instant."""
 
 TRIES = 20
@@ -210,7 +210,7 @@ class Days:
         sealed = self.sealed(day)
         if sealed is None or sealed.name is None:
             return Columns.none()
-        with self.open(sealed) as file:
+        with closing(self.open(sealed)) as file:
             return file.read(words, points=points, start=start, end=end, whole=whole)
 
     def _in_blocks(

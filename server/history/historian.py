@@ -14,13 +14,14 @@ from threading import RLock
 
 from server.engine.effects import Accepted
 from server.engine.events import Imported, RegistryChanged
+from server.history.figures import Bucket
 from server.history.gathering import Gathering
 from server.history.hot import Hot
 from server.history.keeping import Keeping
 from server.history.marks import Mark
 from server.history.names import Names
 from server.history.properties import Properties
-from server.history.reader import Bucket, LastValue, Reader
+from server.history.reader import LastValue, Reader
 from server.history.schema import open_writing
 from server.history.sealing import Sealer
 from telemetry.errors import StorageError

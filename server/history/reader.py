@@ -1,6 +1,5 @@
 """Reads the historian from any process while its writer goes on."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -103,7 +102,7 @@ class Reader:
         )
 
     def scan(
-        self, start: Instant = Instant(EVER[0]), end: Instant = Instant(EVER[1]), *, marked: bool
+        self, start: Instant = EVER[0], end: Instant = EVER[1], *, marked: bool
     ) -> Iterator[Columns]:
         """Yield every sample of [start, end) in the order of instant, point, source and offset.
 
@@ -169,6 +168,7 @@ class Reader:
         Both below an offset. The first minus the second are duplicates; `below` minus the second
         are missing.
         """
+
         def ask() -> tuple[int, int]:
             source = self._days.words().sources.get((gateway, str(epoch)), -1)
             found = [np.empty(0, "<u8")]

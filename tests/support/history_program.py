@@ -37,6 +37,11 @@ def part(step: int) -> Accepted:
     )  # fmt: skip
 
 
+def say(what: object) -> None:
+    sys.stdout.write(f"{what}\n")
+    sys.stdout.flush()
+
+
 def write(folder: Path, steps: int, die_at: int) -> None:
     acts = 0
 
@@ -57,7 +62,7 @@ def write(folder: Path, steps: int, die_at: int) -> None:
         Path.unlink = deadly(Path.unlink)
         for step in range(historian.through, steps):
             historian.write([part(step)], through=step + 1)
-            print(step + 1, flush=True)
+            say(step + 1)
             if step % 5 == 4:
                 historian.settle()
 
@@ -65,7 +70,7 @@ def write(folder: Path, steps: int, die_at: int) -> None:
 def read(folder: Path, steps: int) -> None:
     held = 0
     with closing(Reader(folder / "historian.db")) as reader:
-        print("reading", flush=True)
+        say("reading")
         while held < steps * EACH:
             before = held
             held, distinct = reader.held("gw-01", 1, below=2**62)

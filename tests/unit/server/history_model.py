@@ -66,8 +66,10 @@ class Model:
         ]
         if not versions:
             return None, 0, "UTC"
-        return [v for since, v in versions if since <= at][-1:][0] if versions[0][0] <= at else (
-            versions[0][1]
+        return (
+            [v for since, v in versions if since <= at][-1:][0]
+            if versions[0][0] <= at
+            else (versions[0][1])
         )
 
     def samples(self, point: str, start: int, end: int, *, marked: bool) -> list[tuple]:
@@ -117,9 +119,7 @@ def local_of(at: int, zone: str) -> datetime:
 def begin_of(at: int, zone: str, width: str) -> int:
     local = local_of(at, zone)
     if width == "hour":
-        past = timedelta(
-            minutes=local.minute, seconds=local.second, microseconds=local.microsecond
-        )
+        past = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
         return at - past // timedelta(milliseconds=1)
     midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
     return round(midnight.timestamp() * 1000)
@@ -137,5 +137,3 @@ def hours_between(rows: list[tuple[int, float]], origin: int, width: int) -> dic
     for at, value in rows:
         found[origin + (at - origin) // width * width].append(value)
     return found
-
-

@@ -69,9 +69,14 @@ def registries(draw: st.DrawFn) -> Registry:
     ]
     points = [
         Point(
-            id=p, zone=ZoneId(ZONES[n]), quantity=Quantity.PRESSURE, name_zh=p, name_en=p,
-            period_ms=5 * MINUTE, low=draw(st.sampled_from((None, 272.0, 275.0))),
-        )  # fmt: skip
+            id=p,
+            zone=ZoneId(ZONES[n]),
+            quantity=Quantity.PRESSURE,
+            name_zh=p,
+            name_en=p,
+            period_ms=5 * MINUTE,
+            low=draw(st.sampled_from((None, 272.0, 275.0))),
+        )
         for n, p in enumerate(POINTS)
         if draw(st.booleans())
     ]
@@ -162,13 +167,17 @@ def play(steps, historian: Historian, model: Model) -> None:
                 historian.settle()
 
 
+def told(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
 def agree(found: Reader, model: Model) -> None:
     names = found.points()
     scanned = []
     for columns in found.scan(marked=False):
         sources, labels = found.sources(), found.labels()
         scanned += [
-            (at, names[p], sources[s][0], offset, None if math.isnan(v) else v, q, arrived, *labels[n])
+            (at, names[p], sources[s][0], offset, told(v), q, arrived, *labels[n])
             for at, p, s, offset, v, q, arrived, n in zip(
                 columns.at, columns.point, columns.source, columns.offset, columns.value,
                 columns.quality, columns.arrived_at, columns.label, strict=True,
@@ -188,7 +197,7 @@ def agree(found: Reader, model: Model) -> None:
 def agree_on(point: str, found: Reader, model: Model) -> None:
     for marked in (False, True):
         columns = found.samples([point], *SPAN, marked=marked)
-        values = [None if math.isnan(v) else v for v in columns.value]
+        values = [told(v) for v in columns.value]
         got = list(zip(columns.at, values, columns.quality, strict=True))
         assert got == model.samples(point, *SPAN, marked=marked)
     for width in ("hour", "day"):
@@ -211,7 +220,7 @@ def agree_on(point: str, found: Reader, model: Model) -> None:
             if width >= HOUR_MS:
                 shift = 30 * MINUTE if model.known(point, start)[2] == "Asia/Kolkata" else 0
                 origin = start - (start + shift) % HOUR_MS
-                width = -(-(-(-(end - origin) // buckets)) // HOUR_MS) * HOUR_MS
+                width = math.ceil(math.ceil((end - origin) / buckets) / HOUR_MS) * HOUR_MS
             rows = hours_between(model.usable(point, start, end), origin, width)
             said = {b.at: (b.low, b.mean, b.high, b.count) for b in got}
             assert said == {

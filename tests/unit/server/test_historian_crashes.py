@@ -32,7 +32,9 @@ def assert_whole(folder: Path, through: int) -> None:
     Historian(folder / "historian.db").close()
     with closing(Reader(folder / "historian.db")) as reader:
         assert reader.held("gw-01", 1, below=2**62) == (through * EACH, through * EACH)
-        found = {(at, v) for c in reader.scan(marked=True) for at, v in zip(c.at, c.value, strict=True)}
+        found = {
+            (at, v) for c in reader.scan(marked=True) for at, v in zip(c.at, c.value, strict=True)
+        }
         assert found == {(s.at, s.value) for step in range(through) for s in part(step).samples}
         named = {n for (n,) in reader._db.execute("SELECT name FROM file")}
     assert {p.name for p in (folder / "historian").iterdir()} == named

@@ -43,7 +43,9 @@ class Plant:
     def say(self, hour: float, *values: float | None, arrived: float | None = None) -> None:
         """One value each 5 minutes from an hour on, arriving then or at a later hour."""
         samples = [
-            Sample.bad(POINT, at, Reason.TIMEOUT) if v is None else Sample(point=POINT, at=at, value=v)
+            Sample.bad(POINT, at, Reason.TIMEOUT)
+            if v is None
+            else Sample(point=POINT, at=at, value=v)
             for k, v in enumerate(values)
             if (at := Instant(round(START + hour * HOUR_MS) + k * 300_000)) is not None
         ]
@@ -198,15 +200,15 @@ def test_nights_are_those_of_the_zone(plant: Plant):
     assert (night.night, night.low, night.mean, night.count) == (date(2024, 10, 5), 279, 279.5, 2)
 
 
-@pytest.mark.parametrize("is_cut", [True, False])
-def test_a_damaged_file_is_named_and_the_rest_is_not_touched(plant: Plant, is_cut: bool):
+@pytest.mark.parametrize("damage", ["cut", "overwritten"])
+def test_a_damaged_file_is_named_and_the_rest_is_not_touched(plant: Plant, damage: str):
     plant.say(1, 280.0)
     plant.say(26, 290.0)
     plant.say(50, 300.0)
     plant.historian.settle()
     bad = plant.path.with_suffix("") / "2024-10-04.1.parquet"
     body = bad.read_bytes()
-    bad.write_bytes(body[:-100] if is_cut else body[:4] + bytes(64) + body[68:])
+    bad.write_bytes(body[:-100] if damage == "cut" else body[:4] + bytes(64) + body[68:])
 
     with pytest.raises(StorageError, match=r"2024-10-04.1.parquet: (is damaged|cannot be read)"):
         plant.reader.samples([POINT], *SPAN)
