@@ -141,7 +141,7 @@ class Historian:
         self._is_closing = True
         self._thread.shutdown(wait=True)
         with suppress(sqlite3.Error):  # what is free already is given back when there is time
-            self._db.execute("PRAGMA incremental_vacuum").fetchall()
+            self._db.executescript("PRAGMA incremental_vacuum")
         self._db.close()
 
     def _learn(self, changed: RegistryChanged) -> None:

@@ -200,7 +200,7 @@ class Sealer:
         for (name,) in old:
             (Days(self._db, self._path).folder / name).unlink(missing_ok=True)
         with self._lock:
-            self._db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+            self._db.executescript("PRAGMA incremental_vacuum(2000)")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
