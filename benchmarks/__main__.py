@@ -1,9 +1,18 @@
-"""Run every benchmark: `python -m benchmarks`."""
+"""Run every benchmark, one after another: `python -m benchmarks`."""
 
 import subprocess
 import sys
 
-NAMES = ("recordings", "sim_history", "sim_load", "sim_pacing", "straight_line")
+NAMES = (
+    "historian",
+    "ingest",
+    "journal_crash",
+    "recordings",
+    "sim_history",
+    "sim_load",
+    "sim_pacing",
+    "straight_line",
+)
 
 for name in NAMES:
     print(f"benchmarks.{name}", flush=True)

@@ -8,19 +8,20 @@ transaction as the samples: after a crash the rest is derived again from the jou
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 
 from server.engine.effects import Accepted
 from server.engine.events import Imported, RegistryChanged
+from server.history.figures import Bucket
 from server.history.gathering import Gathering
 from server.history.hot import Hot
 from server.history.keeping import Keeping
 from server.history.marks import Mark
 from server.history.names import Names
 from server.history.properties import Properties
-from server.history.reader import Bucket, LastValue, Reader
+from server.history.reader import LastValue, Reader
 from server.history.schema import open_writing
 from server.history.sealing import Sealer
 from telemetry.errors import StorageError
@@ -139,6 +140,8 @@ class Historian:
         """Close the file; a sealing that goes on is finished first."""
         self._is_closing = True
         self._thread.shutdown(wait=True)
+        with suppress(sqlite3.Error):  # what is free already is given back when there is time
+            self._db.executescript("PRAGMA incremental_vacuum")
         self._db.close()
 
     def _learn(self, changed: RegistryChanged) -> None:

@@ -220,7 +220,7 @@ def _add_series(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
             point=point,
             start=start,
             end=until,
-            width_ms=max(1, -(-(until - start) // buckets)),
+            width_ms=found[0].width_ms if found else max(1, -(-(until - start) // buckets)),
             at=[b.at for b in found],
             low=[b.low for b in found],
             mean=[b.mean for b in found],
