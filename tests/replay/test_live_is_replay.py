@@ -125,7 +125,9 @@ def recorded_again(lines: list[str]) -> list[tuple[int, int, str, str]]:
     return found
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 2**32))
 def test_live_is_replay_over_random_streams_batches_seals_and_restarts(
     tmp_path_factory: pytest.TempPathFactory, seed: int

@@ -13,10 +13,8 @@ from server.engine.engine import Engine
 from server.engine.events import Arrived
 from server.engine.shapes import SHAPES_MAX, Shapes
 from telemetry.instant import HOUR_MS, Instant
-from telemetry.sparkplug import MessageKind, Metric
 from tests.scenarios.town_stream import START
-from tests.unit.engine.wire import U64, reading
-from tests.unit.engine.wire import Wire as PlainWire
+from tests.unit.engine.wire import Wire, reading
 
 NAMES = ("p", "level", "a-longer-name", "druck-π")
 POINTS = {name: f"x/{n}/pressure" for n, name in enumerate(NAMES)}
@@ -55,20 +53,6 @@ class _Blind(Shapes):
     def read(self, data, *, value_max):
         assert data
         assert value_max
-
-
-class Wire(PlainWire):
-    """One that dates every metric, as a gateway does."""
-
-    def ddata(self, at, device, readings, *, offset=None, epoch=None):
-        if offset is None:
-            offset, self.offset = self.offset, self.offset + len(readings)
-        metrics = [
-            Metric(name="mw/epoch", value=epoch or self.epoch, datatype=U64, timestamp=at),
-            Metric(name="mw/offset", value=offset, datatype=U64, timestamp=at),
-            *readings,
-        ]
-        return self.event(MessageKind.DDATA, at, metrics, device=device)
 
 
 def births(wire):
