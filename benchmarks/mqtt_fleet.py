@@ -121,9 +121,7 @@ class Gateway:
     def births(self, at: Instant) -> bytes:
         """Return the packets of NBIRTH and DBIRTH; `seq` begins anew."""
 
-        def metric(
-            name: str, value: int | None, kind: DataType = DataType.UINT64
-        ) -> Metric:
+        def metric(name: str, value: int | None, kind: DataType = DataType.UINT64) -> Metric:
             return Metric(name=name, value=value, datatype=kind, timestamp=at)
 
         node = (

@@ -193,7 +193,7 @@ def test_a_journal_that_newer_code_kept_is_refused_by_what_is_wrong(tmp_path: Pa
     journal.prune(before=Instant(10**15), bytes_max=0, through=10**9)
     journal.close()
 
-    with pytest.raises(StorageError, match="kept by newer code.*found 99"):
+    with pytest.raises(StorageError, match=r"kept by newer code.*found 99"):
         open_door(tmp_path, clock, version="2")
 
 

@@ -2,7 +2,6 @@
 
 import sqlite3
 import struct
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -44,9 +43,8 @@ def filled(folder: Path, count: int = 30, *, per_segment: int = 10) -> Journal:
 
 
 @pytest.fixture(autouse=True)
-def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "BLOCK_BYTES", 3 * (14 + 28))
-    yield
 
 
 ROWS = st.lists(
