@@ -31,7 +31,7 @@ def write(engine: "Engine") -> bytes:
         "registry": engine.registry.to_json(),
         "models": engine.models,
         "hosts": engine._hosts.to_json(),  # noqa: SLF001  the one other file that knows its insides
-        "keys": engine._keys.to_json(),  # noqa: SLF001
+        "keys": engine._keys.to_json(),  # noqa: SLF001  as above
         NUMBERED: list(_numbered(engine)),
     }
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -42,9 +42,9 @@ def read(text: bytes, engine: "Engine", *, at: Instant) -> None:
     engine.registry, engine._hosts = field_of(text)  # noqa: SLF001  the same insides
     body: dict[str, Any] = json.loads(text)
     engine.models = body["models"]
-    engine._keys = Keys.from_json(body["keys"])  # noqa: SLF001
+    engine._keys = Keys.from_json(body["keys"])  # noqa: SLF001  as above
     known = RegistryChanged(at=at, registry=engine.registry)
-    engine._detectors.apply(known, [])  # noqa: SLF001
+    engine._detectors.apply(known, [])  # noqa: SLF001  as above
     number_on(engine, {NUMBERED: body[NUMBERED]})
 
 
@@ -61,9 +61,9 @@ def number_on(engine: "Engine", settings: dict[str, Any]) -> None:
     """Give no number again that `settings` know of: other code may have given more of them."""
     alarms, incidents = settings.get(NUMBERED, (0, 0))
     raised, opened = _numbered(engine)
-    engine._alarms._raised = max(raised, alarms)  # noqa: SLF001
-    engine._incidents._opened = max(opened, incidents)  # noqa: SLF001
+    engine._alarms._raised = max(raised, alarms)  # noqa: SLF001  as above
+    engine._incidents._opened = max(opened, incidents)  # noqa: SLF001  as above
 
 
 def _numbered(engine: "Engine") -> tuple[int, int]:
-    return engine._alarms._raised, engine._incidents._opened  # noqa: SLF001
+    return engine._alarms._raised, engine._incidents._opened  # noqa: SLF001  as above
