@@ -1,0 +1,295 @@
+"""The InfluxDB sink: a process of its own that gives InfluxDB whatever the historian has taken in.
+
+At least once, in one request at a time; a line that comes again overwrites itself. Whatever happens
+to the server, the intake and the engine neither wait nor know.
+"""
+
+import asyncio
+import hashlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from server.config import InfluxSection, ServerConfig
+from server.history.delivery import Answer, Backoff, Delivery, Meaning, Refused
+from server.history.line_protocol import PRECISION, Encoder
+from server.history.sink_ledger import Ledger
+from server.history.sink_source import Source, Work
+from server.supervisor import unless
+from telemetry.errors import ConfigError
+from telemetry.instant import SECOND_MS, Clock
+
+log = logging.getLogger("mainwatch.influx")
+
+Ready = Callable[[dict[str, Any]], None]
+Pause = Callable[[float], Awaitable[None]]
+
+IDLE_S = 0.5
+"""How often an empty queue is looked at."""
+
+STOPPED_S = 60.0
+"""How often a server that wants a person is asked again: what was put right needs no restart."""
+
+TELL_EVERY_MS = 5 * SECOND_MS
+TEXT_MAX = 300
+LIBRARIES = ("influxdb_client", "aiohttp")
+
+
+class Server(Protocol):
+    """Where lines go."""
+
+    async def post(self, lines: Sequence[bytes]) -> Answer:
+        """Send lines in one request and return what came of it; raises nothing."""
+        ...
+
+
+async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio.Event) -> None:
+    """Run the sink until `stop`. Raises `StorageError` when a file refuses."""
+    section = config.influx
+    if section is None:
+        raise ConfigError("influx: expected the table, found none")
+    data = config.server.data
+    seed = hashlib.sha256(config.server.host_id.encode()).digest()
+    ledger = Ledger(data / "influx.db")
+    source = Source(data / "historian.db")
+    server = Influx(section, clock)
+    try:
+        sink = Sink(
+            section,
+            source=source,
+            ledger=ledger,
+            server=server,
+            clock=clock,
+            chance=random.Random(seed),  # noqa: S311  jitter, not a secret
+        )
+        ready({"influx": section.url, "bucket": section.bucket})
+        await unless(stop, sink.run())
+    finally:
+        await server.close()
+        source.close()
+        ledger.close()
+
+
+def problems_at_start(section: InfluxSection) -> list[str]:
+    """Return what the sink would not find at its start: libraries and files."""
+    found = []
+    try:
+        import influxdb_client.client.influxdb_client_async  # noqa: F401, PLC0415  0.4 s, 50 MB
+    except ModuleNotFoundError as e:
+        found.append(f"influx: the package {e.name!r} is missing: install mainwatch[influx]")
+    for key in ("token_file", "ca_file"):
+        path: Path | None = getattr(section, key)
+        if path is not None:
+            try:
+                path.read_bytes()
+            except OSError as e:
+                found.append(f"influx.{key}: expected a file, {path}: {e.strerror}")
+    return found
+
+
+class Sink:
+    """Takes what is next, delivers it, and writes down that it is done."""
+
+    def __init__(
+        self,
+        section: InfluxSection,
+        *,
+        source: Source,
+        ledger: Ledger,
+        server: Server,
+        clock: Clock,
+        chance: random.Random,
+        pause: Pause = asyncio.sleep,
+    ) -> None:
+        self._section = section
+        self._source = source
+        self._ledger = ledger
+        self._server = server
+        self._clock = clock
+        self._pause = pause
+        self._limit = section.batch_lines
+        self._backoff = Backoff(chance)
+        self._encoder = Encoder()
+        self._told = replace(ledger.told, state="delivering", because="", since=clock.now())
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        while True:
+            if not await self.deliver_next():
+                if self._clock.now() - self._told.written_at >= TELL_EVERY_MS:
+                    await asyncio.to_thread(self._tell)
+                await self._pause(IDLE_S)
+
+    async def deliver_next(self) -> bool:
+        """Deliver one batch, however long it takes; say whether there was any."""
+        ledger = self._ledger
+        work = await asyncio.to_thread(self._source.next, ledger.done, ledger.at_work)
+        if work is None:
+            return False
+        encoded = self._encoder.encode(work.rows)
+        refused = [
+            Refused(line=repr(row).encode(), because="no tag can hold the id of this point")
+            for row in encoded.unsayable
+        ]
+        delivery = await self._deliver(encoded.lines)
+        refused += delivery.refused
+        if refused:
+            log.warning(
+                "influx: %d lines refused for good and put aside, the first: %s: %s",
+                len(refused),
+                refused[0].line.decode(errors="replace")[:TEXT_MAX],
+                refused[0].because,
+            )
+        self._told = replace(
+            self._told,
+            delivered=self._told.delivered + delivery.taken,
+            without_value=self._told.without_value + encoded.without_value,
+            refused=self._told.refused + len(refused),
+            expired=self._told.expired + delivery.expired,
+        )
+        await asyncio.to_thread(self._settle, work, refused)
+        return True
+
+    async def _deliver(self, lines: Sequence[bytes]) -> Delivery:
+        delivery = Delivery(lines=lines, limit=self._limit)
+        while delivery.piece:
+            answer = await self._server.post(delivery.piece)
+            match delivery.answered(answer):
+                case Meaning.AGAIN:
+                    await self._turn("waiting", answer)
+                    await self._pause(self._backoff.failed(answer.retry_after_s))
+                case Meaning.STOP:
+                    await self._turn("stopped", answer)
+                    await self._pause(STOPPED_S)
+                    delivery = Delivery(lines=lines, limit=self._limit)
+                case _:
+                    self._backoff.succeeded()
+                    await self._turn("delivering", answer)
+                    self._limit = min(self._limit, delivery.limit)
+        return delivery
+
+    async def _turn(self, state: str, answer: Answer) -> None:
+        """Note how it goes: in the log when that changes, in the ledger also while it lasts."""
+        words = f"{answer.status or 'no answer'}: {answer.text}".rstrip(": ")
+        because = "" if state == "delivering" else words
+        if state != self._told.state:
+            self._told = replace(self._told, state=state, because=because, since=self._clock.now())
+            match state:
+                case "delivering":
+                    log.info("influx %s: takes our lines again", self._section.url)
+                case "waiting":
+                    log.warning(
+                        "influx %s: away: %s; nothing is lost meanwhile", self._section.url, because
+                    )
+                case _:
+                    log.error(
+                        "influx %s: needs a person: %s; asked again every %.0f s, nothing is lost"
+                        " meanwhile",
+                        self._section.url,
+                        because,
+                        STOPPED_S,
+                    )
+        elif because == self._told.because and (
+            self._clock.now() - self._told.written_at < TELL_EVERY_MS
+        ):
+            return
+        self._told = replace(self._told, because=because)
+        await asyncio.to_thread(self._tell)
+
+    def _settle(self, work: Work, refused: Sequence[Refused]) -> None:
+        self._told = replace(self._told, written_at=self._clock.now())
+        self._ledger.settle(done=work.done, at_work=work.at_work, told=self._told, refused=refused)
+
+    def _tell(self) -> None:
+        self._told = replace(self._told, written_at=self._clock.now())
+        self._ledger.settle(done=self._ledger.done, at_work=self._ledger.at_work, told=self._told)
+
+
+class Influx:
+    """One server behind `influxdb-client`; a connection is made when there is something to say."""
+
+    def __init__(self, section: InfluxSection, clock: Clock) -> None:
+        self._section = section
+        self._clock = clock
+        self._client: Any = None
+        self._token = ""
+
+    async def post(self, lines: Sequence[bytes]) -> Answer:
+        """Send lines in one request and return what came of it; raises nothing."""
+        import aiohttp  # noqa: PLC0415  only where a sink runs
+        from influxdb_client.rest import ApiException  # noqa: PLC0415
+
+        try:
+            client = await self._connected()
+            was_written = await client.write_api().write(
+                bucket=self._section.bucket,
+                org=self._section.org,
+                record=b"\n".join(lines),
+                write_precision=PRECISION,
+            )
+        except ApiException as e:
+            text = str(e.message or e.reason or "")
+            return Answer(
+                status=int(e.status or 0),
+                text=self._said(text),
+                retry_after_s=self._seconds(e.retry_after),
+            )
+        except TimeoutError:
+            return Answer(status=0, text=f"no answer within {self._section.timeout_s:g} s")
+        except (aiohttp.ClientError, OSError, ValueError) as e:
+            return Answer(status=0, text=self._said(str(e) or type(e).__name__))
+        if not was_written:
+            return Answer(status=200, text="expected 204, as InfluxDB gives, was another success")
+        return Answer(status=204)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def _connected(self) -> Any:
+        """Return a client with the token as the file says it now."""
+        from influxdb_client.client.influxdb_client_async import (  # noqa: PLC0415  see above
+            InfluxDBClientAsync,
+        )
+
+        token = ""
+        if self._section.token_file is not None:
+            token = self._section.token_file.read_text(encoding="utf-8").strip()
+        if self._client is None or token != self._token:
+            await self.close()
+            self._token = token
+            self._client = InfluxDBClientAsync(
+                self._section.url.rstrip("/"),
+                token=token,
+                org=self._section.org,
+                timeout=round(self._section.timeout_s * SECOND_MS),
+                enable_gzip=not self._section.is_loopback,
+                ssl_ca_cert=None if self._section.ca_file is None else str(self._section.ca_file),
+                allow_redirects=False,  # a POST redirected becomes a GET, and its 200 a lie
+            )
+        return self._client
+
+    def _said(self, text: str) -> str:
+        """Return what a server said, short, on one line, and without our secret."""
+        words = " ".join(text.split())
+        if self._token:
+            words = words.replace(self._token, "***")
+        return words[:TEXT_MAX]
+
+    def _seconds(self, retry_after: str | None) -> float | None:
+        """Return the seconds that a Retry-After asks for: a number, or a date."""
+        if retry_after is None:
+            return None
+        with suppress(ValueError):
+            return max(0.0, float(retry_after))
+        with suppress(ValueError):
+            at = parsedate_to_datetime(retry_after).timestamp()
+            return max(0.0, at - self._clock.now() / SECOND_MS)
+        return None
