@@ -202,10 +202,11 @@ def get(url: str, **query: str) -> bytes:
         return bytes(answer.read())
 
 
-def influxql(url: str, query: str, db: str, method: str = "GET") -> list[dict[str, object]]:
+def influxql(url: str, query: str, db: str, method: str = "GET", token: str = "") -> list[dict]:
     """Return the series of a query in InfluxQL. An error of any statement is an error here."""
     body = urlencode({"q": query, "db": db, "epoch": "ms"})
-    request = urllib.request.Request(f"{url}/query?{body}", method=method)
+    headers = {"Authorization": f"Token {token}"} if token else {}
+    request = urllib.request.Request(f"{url}/query?{body}", method=method, headers=headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
         results = json.loads(answer.read())["results"]
     assert not [r for r in results if "error" in r], results
@@ -227,11 +228,15 @@ class Shim:
             if request.headers.get("Authorization") != f"Token {self._token}":
                 return web.json_response({"message": "unauthorized access"}, status=401)
             query = {"db": request.query["bucket"], "precision": request.query["precision"]}
-            async with client.post(f"{self._behind}/write", params=query, data=await request.read()) as a:
-                said = (await a.json())["error"] if a.status >= 400 else ""
-                if a.status == 204:
-                    return web.Response(status=204)
-                return web.json_response({"message": said}, status=a.status)
+            body = await request.read()
+            try:
+                async with client.post(f"{self._behind}/write", params=query, data=body) as a:
+                    if a.status == 204:
+                        return web.Response(status=204)
+                    said = (await a.json()).get("error", "")
+                    return web.json_response({"message": said}, status=a.status)
+            except aiohttp.ClientError as e:
+                return web.json_response({"message": str(e)}, status=503)
 
         app = web.Application(client_max_size=1 << 26)
         app.router.add_post("/api/v2/write", write)
@@ -281,9 +286,7 @@ class Writer:
 
     def say(self, n: int, *, at: int, point: str = "a/pressure", step_ms: int = 1_000) -> None:
         """Take in `n` samples of a point that arrive at `at`, read up to then, all different."""
-        rows = [
-            (point, at - (n - k - 1) * step_ms, (self.offset + k) / 8, 192) for k in range(n)
-        ]
+        rows = [(point, at - (n - k - 1) * step_ms, (self.offset + k) / 8, 192) for k in range(n)]
         self.take(accepted(*rows, at=at, first_offset=self.offset))
         self.offset += n
         self.lines |= set(Encoder().encode(rows).lines)

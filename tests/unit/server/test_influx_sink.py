@@ -49,9 +49,10 @@ def play(
             there = section(server.url, **config)
             influx = Influx(there, clock)
             try:
-                async with sinking(
-                    folder, influx, there, clock=clock, pause=plant.pause
-                ) as sink, asyncio.timeout(60):
+                async with (
+                    sinking(folder, influx, there, clock=clock, pause=plant.pause) as sink,
+                    asyncio.timeout(60),
+                ):
                     await act(plant, sink)
             finally:
                 await influx.close()
@@ -121,9 +122,10 @@ def test_a_server_that_is_not_there_is_waited_for_until_it_is(tmp_path: Path):
         clock = ManualClock(T)
         there = section(server.url)
         influx = Influx(there, clock)
-        async with asyncio.TaskGroup() as tasks, sinking(
-            tmp_path, influx, there, clock=clock, pause=plant.pause
-        ) as sink:
+        async with (
+            asyncio.TaskGroup() as tasks,
+            sinking(tmp_path, influx, there, clock=clock, pause=plant.pause) as sink,
+        ):
             three = asyncio.Event()
 
             async def count() -> None:
