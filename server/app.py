@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from server.config import ServerConfig
-from server.history import influx
+from server.history import influx_client
 from server.intake import mqtt
 from server.supervisor import Child, Supervisor, unless
 from telemetry.errors import ConfigError
@@ -91,7 +91,7 @@ async def _prepare(config: ServerConfig, where: Path) -> int:
 
 
 def _refuse_sink(config: ServerConfig, where: Path) -> None:
-    if config.influx is not None and (found := influx.problems_at_start(config.influx)):
+    if config.influx is not None and (found := influx_client.problems_at_start(config.influx)):
         raise ConfigError("; ".join(f"{where}: {problem}" for problem in found))
 
 

@@ -7,20 +7,21 @@ read back from the historian in the gaps, in time order.
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from server.history.delivery import LINES_MAX
 from server.history.line_protocol import Row
 from server.history.sink_entry import unpack
 from server.history.sink_ledger import AtWork, Done
-from server.history.sink_scan import Stored, scan
 from telemetry.errors import StorageError
 from telemetry.instant import Instant
 
 ENTRIES_MAX = 500
 """Entries that are read for one batch: small ones are sent together."""
 
-WINDOWS_MAX = 50
+PARTS_MAX = 4
 """Stretches of the historian that are read for one batch, should they hold next to nothing owed."""
 
 
@@ -55,9 +56,7 @@ class Source:
             self._db.execute("PRAGMA busy_timeout=5000")
         except sqlite3.Error as e:
             raise StorageError(f"{path}: cannot be read as the historian: {e}") from e
-        self._reading: tuple[AtWork, Iterator[list[Stored]]] | None = None
-        self._left: list[Row] = []
-        """Rows of the last stretch that did not go into the last batch."""
+        self._reading: _Reading | None = None
 
     def next(self, done: Done, at_work: AtWork | None) -> Work | None:
         """Return what is to be delivered now: at most as many rows as one request may have."""
@@ -86,6 +85,7 @@ class Source:
 
     def close(self) -> None:
         """Close the file."""
+        self._close_reading()
         self._db.close()
 
     def _queued(self, done: Done, at_work: AtWork | None) -> Work | None:
@@ -106,30 +106,22 @@ class Source:
     def _owed(self, done: Done, at_work: AtWork | None) -> Work | None:
         begun = self._begun(done, at_work)
         if begun is None:
-            self._reading = None
+            self._close_reading()
             return None
-        if self._reading is None or self._reading[0] != begun:
-            self._left = []
-            self._reading = (begun, scan(self._db, begun.at, begun.at_to))
-        rows, self._left = self._left[:LINES_MAX], self._left[LINES_MAX:]
-        at, windows = begun.at, 0
-        while len(rows) < LINES_MAX and windows < WINDOWS_MAX:
-            window = next(self._reading[1], None)
-            if window is None:
-                finished = replace(done, owed=begun.owed, owed_n=begun.n, owed_to=begun.arrived_to)
-                return Work(rows=rows, done=finished, at_work=None)
-            found = [
-                (s.point, s.at, s.value, s.quality)
-                for s in window
-                if begun.arrived_from <= s.arrived_at <= begun.arrived_to
-            ]
-            at, windows = window[-1].at, windows + 1
-            room = LINES_MAX - len(rows)
-            rows += found[:room]
-            self._left = found[room:]
-        further = replace(begun, at=rows[-1][1] if self._left else at)
-        self._reading = (further, self._reading[1])
-        return Work(rows=rows, done=done, at_work=further)
+        if self._reading is None or self._reading.begun != begun:
+            self._close_reading()
+            self._reading = _Reading(self._path, begun)
+        rows, at = self._reading.next()
+        if at is None:
+            finished = replace(done, owed=begun.owed, owed_n=begun.n, owed_to=begun.arrived_to)
+            return Work(rows=rows, done=finished, at_work=None)
+        self._reading.begun = replace(begun, at=at)
+        return Work(rows=rows, done=done, at_work=self._reading.begun)
+
+    def _close_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
 
     def _begun(self, done: Done, at_work: AtWork | None) -> AtWork | None:
         """Return the row that is being read back, or the next one at its beginning."""
@@ -156,3 +148,46 @@ class Source:
             at=at_from,
             at_to=at_to,
         )
+
+
+class _Reading:
+    """A row of what is owed while it is read back, in time order."""
+
+    def __init__(self, path: Path, begun: AtWork) -> None:
+        from server.history.reader import Reader  # noqa: PLC0415  numpy, only while anything is owed
+
+        self.begun = begun
+        self._reader = Reader(path)
+        self._names: dict[int, str] = {}
+        self._parts = self._reader.scan(Instant(begun.at), Instant(begun.at_to + 1), marked=False)
+        self._rows: Iterator[Row] = iter(())
+
+    def next(self) -> tuple[list[Row], int | None]:
+        """Return the next rows, and up to which instant all are read; None at the end."""
+        rows = list(islice(self._rows, LINES_MAX))
+        at = self.begun.at
+        for _ in range(PARTS_MAX):
+            if len(rows) == LINES_MAX:
+                return rows, rows[-1][1]
+            part = next(self._parts, None)
+            if part is None:
+                return rows, None
+            at = int(part.at[-1])
+            self._rows = self._owed_of(part)
+            rows += islice(self._rows, LINES_MAX - len(rows))
+        return rows, rows[-1][1] if len(rows) == LINES_MAX else at
+
+    def close(self) -> None:
+        """Close the historian."""
+        self._reader.close()
+
+    def _owed_of(self, part: Any) -> Iterator[Row]:
+        arrived = part.arrived_at
+        owed = (arrived >= self.begun.arrived_from) & (arrived <= self.begun.arrived_to)
+        found = part if owed.all() else part.take(owed)
+        points = found.point.tolist()
+        if not self._names.keys() >= set(points):
+            self._names = self._reader.points()
+        names = [self._names[p] for p in points]
+        values = found.value.tolist()  # NaN where a reading gave none
+        return zip(names, found.at.tolist(), values, found.quality.tolist(), strict=True)

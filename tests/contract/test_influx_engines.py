@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from server.history.influx import Influx, Sink
+from server.history.influx import Sink
+from server.history.influx_client import Influx
 from server.history.line_protocol import MEASUREMENT
 from server.history.sink_ledger import Ledger
 from tests.support.influx import (

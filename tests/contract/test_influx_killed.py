@@ -1,4 +1,4 @@
-"""The sink as the process that it is, killed again and again: nothing lost, nothing stored twice."""
+"""The sink as the process that it is, killed again and again: nothing lost, nothing doubled."""
 
 import asyncio
 import random

@@ -9,10 +9,9 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,8 @@ from telemetry.instant import Clock, Instant
 from telemetry.point import PointId
 from telemetry.sample import Reason, Sample
 
-START_S = 30.0
+TRIES = 600
+"""Of a twentieth of a second each, for an engine to start."""
 
 
 @dataclass
@@ -141,15 +141,7 @@ def engine(command: list[str], port: int, log: Path) -> Iterator[subprocess.Pope
     with log.open("ab") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + START_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, log.read_text(errors="replace")[-2000:]
-                assert time.monotonic() < deadline, "the engine did not start"
-                time.sleep(0.05)
+        assert any(_answers(process, port) for _ in range(TRIES)), log.read_text(errors="replace")
         yield process
     finally:
         if process.poll() is None:
@@ -159,6 +151,17 @@ def engine(command: list[str], port: int, log: Path) -> Iterator[subprocess.Pope
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
+    """Say whether the port is open; when not, first give it a moment, unless it has ended."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
+        return False
+    return True
 
 
 def victoria(folder: Path, port: int) -> list[str]:
@@ -276,13 +279,13 @@ class Writer:
         self.queue = SinkQueue(target=target, bytes_max=bytes_max, ledger=folder / "influx.db")
         also = partial(self.queue.open, now=Instant(now))
         self.historian.write([], through=self.historian.through, also=also)
+        self.historian.accompany(self.queue.enqueue)
         self.lines: set[bytes] = set()
         self.offset = 0
 
     def take(self, *parts: Accepted | Imported) -> None:
         through = self.historian.through + 1
-        also = partial(self.queue.enqueue, through=through)
-        self.historian.write(parts, through=through, also=also)
+        self.historian.write(parts, through=through)
 
     def say(self, n: int, *, at: int, point: str = "a/pressure", step_ms: int = 1_000) -> None:
         """Take in `n` samples of a point that arrive at `at`, read up to then, all different."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from server.history.influx import STOPPED_S, Influx, Sink
+from server.history.influx import STOPPED_S, Sink
+from server.history.influx_client import Influx
 from server.history.sink_ledger import Ledger
 from tests.support.influx import Scripted, Writer, free_port, section, sinking
 from tests.support.plant import ManualClock

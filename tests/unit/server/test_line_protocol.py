@@ -1,4 +1,4 @@
-"""Line protocol: the bytes are what InfluxDB's documents say, and a field never changes its type."""
+"""Line protocol: the bytes that InfluxDB's documents want, and a field keeps its type."""
 
 import math
 import re

@@ -1,8 +1,7 @@
-"""The sink's queue: bounded, in the historian's transactions, and nothing is ever missing from it."""
+"""The sink's queue: bounded, in the historian's transactions, and nothing is ever missing."""
 
 import sqlite3
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -110,12 +109,13 @@ def test_a_failed_write_queues_nothing(write: Start, tmp_path: Path):
     writer = write()
     before = writer.counts()
 
-    def fail(db: sqlite3.Connection, parts: object) -> None:
-        writer.queue.enqueue(db, parts, through=1)
+    def fail(db: sqlite3.Connection, parts: object, through: int) -> None:
+        writer.queue.enqueue(db, parts, through)
         raise LookupError
 
+    writer.historian.accompany(fail)
     with pytest.raises(LookupError):
-        writer.historian.write([accepted(("a/p", T, 1.0, 192), at=T)], through=1, also=fail)
+        writer.historian.write([accepted(("a/p", T, 1.0, 192), at=T)], through=1)
 
     assert writer.counts() == before
     assert drain(tmp_path) == []
@@ -129,7 +129,7 @@ def test_beyond_its_bound_the_queue_owes_and_all_of_it_is_read_back(
     for k in range(200):
         writer.say(20, at=T + k * 20_000)
 
-    queued, owed = writer.counts()
+    _queued, owed = writer.counts()
     assert owed == 1, "hours without a server are one row"
     size = writer.historian._db.execute("SELECT SUM(LENGTH(payload)) FROM sink_queue").fetchone()[0]
     assert 0 < size <= 2_000
@@ -208,6 +208,7 @@ def test_what_came_while_the_sink_was_switched_off_is_owed(write: Start, tmp_pat
     writer.say(5, at=T)
     drain(tmp_path)
     off = [accepted(("a/pressure", T + 7_000, 9.0, 192), at=T + 7_000, first_offset=70)]
+    writer.historian.accompany(lambda *_: None)
     writer.historian.write(off, through=9)
 
     write(now=T + 8_000)
