@@ -20,7 +20,7 @@ from server.history.sink_ledger import Ledger
 from server.history.sink_source import Source, Work
 from server.supervisor import unless
 from telemetry.errors import ConfigError
-from telemetry.instant import SECOND_MS, Clock
+from telemetry.instant import Clock
 
 log = logging.getLogger("mainwatch.influx")
 
@@ -33,7 +33,8 @@ IDLE_S = 0.5
 STOPPED_S = 60.0
 """How often a server that wants a person is asked again: what was put right needs no restart."""
 
-TELL_EVERY_MS = 5 * SECOND_MS
+TELL_EVERY_S = 5.0
+"""How often the ledger says that the sink is alive."""
 
 
 class Server(Protocol):
@@ -95,14 +96,23 @@ class Sink:
         self._backoff = Backoff(chance)
         self._encoder = Encoder()
         self._told = replace(ledger.told, state="delivering", because="", since=clock.now())
+        self._writing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Deliver for ever."""
+        """Deliver for ever, and say so every few seconds."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_telling())
+            tasks.create_task(self._keep_delivering())
+
+    async def _keep_delivering(self) -> None:
         while True:
             if not await self.deliver_next():
-                if self._clock.now() - self._told.written_at >= TELL_EVERY_MS:
-                    await asyncio.to_thread(self._tell)
                 await self._pause(IDLE_S)
+
+    async def _keep_telling(self) -> None:
+        while True:
+            await self._write()
+            await asyncio.sleep(TELL_EVERY_S)
 
     async def deliver_next(self) -> bool:
         """Deliver one batch, however long it takes; say whether there was any."""
@@ -131,7 +141,7 @@ class Sink:
             refused=self._told.refused + len(refused),
             expired=self._told.expired + delivery.expired,
         )
-        await asyncio.to_thread(self._settle, work, refused)
+        await self._write(work, refused)
         return True
 
     async def _deliver(self, lines: Sequence[bytes]) -> Delivery:
@@ -153,37 +163,38 @@ class Sink:
         return delivery
 
     async def _turn(self, state: str, answer: Answer) -> None:
-        """Note how it goes: in the log when that changes, in the ledger also while it lasts."""
-        words = f"{answer.status or 'no answer'}: {answer.text}".rstrip(": ")
-        because = "" if state == "delivering" else words
-        if state != self._told.state:
-            self._told = replace(self._told, state=state, because=because, since=self._clock.now())
-            match state:
-                case "delivering":
-                    log.info("influx %s: takes our lines again", self._section.url)
-                case "waiting":
-                    log.warning(
-                        "influx %s: away: %s; nothing is lost meanwhile", self._section.url, because
-                    )
-                case _:
-                    log.error(
-                        "influx %s: needs a person: %s; asked again every %.0f s, nothing is lost"
-                        " meanwhile",
-                        self._section.url,
-                        because,
-                        STOPPED_S,
-                    )
-        elif because == self._told.because and (
-            self._clock.now() - self._told.written_at < TELL_EVERY_MS
-        ):
+        """Note how it goes; it is told at once, and logged, when that changes."""
+        is_new = state != self._told.state
+        because = ""
+        if state != "delivering":
+            because = f"{answer.status or 'no answer'}: {answer.text}".rstrip(": ")
+        self._told = replace(self._told, state=state, because=because)
+        if not is_new:
             return
-        self._told = replace(self._told, because=because)
-        await asyncio.to_thread(self._tell)
+        self._told = replace(self._told, since=self._clock.now())
+        await self._write()
+        where = f"influx {self._section.url}"
+        match state:
+            case "delivering":
+                log.info("%s: takes our lines again", where)
+            case "waiting":
+                log.warning("%s: away: %s; nothing is lost meanwhile", where, because)
+            case _:
+                log.error(
+                    "%s: needs a person: %s; asked again every %.0f s, nothing is lost meanwhile",
+                    where,
+                    because,
+                    STOPPED_S,
+                )
 
-    def _settle(self, work: Work, refused: Sequence[Refused]) -> None:
-        self._told = replace(self._told, written_at=self._clock.now())
-        self._ledger.settle(done=work.done, at_work=work.at_work, told=self._told, refused=refused)
-
-    def _tell(self) -> None:
-        self._told = replace(self._told, written_at=self._clock.now())
-        self._ledger.settle(done=self._ledger.done, at_work=self._ledger.at_work, told=self._told)
+    async def _write(self, work: Work | None = None, refused: Sequence[Refused] = ()) -> None:
+        """Write down how it is and, of a batch that was delivered, that it is done."""
+        async with self._writing:
+            self._told = replace(self._told, written_at=self._clock.now())
+            ledger = self._ledger
+            done, at_work = (
+                (ledger.done, ledger.at_work) if work is None else (work.done, work.at_work)
+            )
+            await asyncio.to_thread(
+                ledger.settle, done=done, at_work=at_work, told=self._told, refused=refused
+            )
