@@ -55,10 +55,10 @@ class Influx:
                 write_precision=PRECISION,
             )
         except ApiException as e:
-            text = str(e.message or e.reason or "")
+            said = e.message or e.reason or ""
             return Answer(
                 status=int(e.status or 0),
-                text=self._said(text),
+                text=self._said(said.decode(errors="replace") if isinstance(said, bytes) else said),
                 retry_after_s=self._seconds(e.retry_after),
             )
         except TimeoutError:

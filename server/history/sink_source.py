@@ -185,9 +185,11 @@ class _Reading:
         arrived = part.arrived_at
         owed = (arrived >= self.begun.arrived_from) & (arrived <= self.begun.arrived_to)
         found = part if owed.all() else part.take(owed)
-        points = found.point.tolist()
-        if not self._names.keys() >= set(points):
-            self._names = self._reader.points()
-        names = [self._names[p] for p in points]
-        values = found.value.tolist()  # NaN where a reading gave none
-        return zip(names, found.at.tolist(), values, found.quality.tolist(), strict=True)
+        for k in range(0, len(found), LINES_MAX):
+            some = found.take(slice(k, k + LINES_MAX))
+            points = some.point.tolist()
+            if not self._names.keys() >= set(points):
+                self._names = self._reader.points()
+            names = [self._names[p] for p in points]
+            values = some.value.tolist()  # NaN where a reading gave none
+            yield from zip(names, some.at.tolist(), values, some.quality.tolist(), strict=True)

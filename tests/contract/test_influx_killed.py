@@ -98,6 +98,21 @@ def test_the_sink_ends_when_it_is_told_also_while_it_waits(tmp_path: Path):
     writer.close()
 
 
+def test_the_sink_ends_when_it_is_told_also_while_a_request_hangs(tmp_path: Path):
+    server = Scripted(script=["hang"])
+    writer = Writer(tmp_path)
+    writer.say(10, at=T)
+
+    async def run() -> None:
+        async with server.serving(), process(configure(tmp_path, server.url)) as sink:
+            await until(lambda: server.in_flight == 1)
+            sink.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(sink.wait(), 10) == 0
+
+    asyncio.run(run())
+    writer.close()
+
+
 @needs_victoria
 @pytest.mark.slow
 def test_hours_without_a_server_and_kills_of_the_sink_lose_nothing(tmp_path: Path):

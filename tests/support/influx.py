@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
 
 from server.config import InfluxSection
 from server.engine.effects import Accepted
@@ -49,18 +52,24 @@ class Scripted:
     stored: dict[bytes, bytes] = field(default_factory=dict)
     bodies: list[bytes] = field(default_factory=list)
     queries: list[dict[str, list[str]]] = field(default_factory=list)
+    tls: tuple[Path, Path] | None = None
+    compressed: int = 0
     in_flight: int = 0
     in_flight_max: int = 0
     port: int = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'' if self.tls is None else 's'}://127.0.0.1:{self.port}"
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Scripted"]:
         self._hung = asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        context = None
+        if self.tls is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(*self.tls)
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=context)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -92,6 +101,7 @@ class Scripted:
             body = await reader.readexactly(length)
             if "content-encoding: gzip" in head.lower():
                 body = gzip.decompress(body)
+                self.compressed += 1
             if step == "hang":
                 await self._hung.wait()
                 return False
@@ -124,6 +134,20 @@ class Scripted:
             said = f"partial write: field type conflict: dropped={dropped}"
             return 400, {}, json.dumps({"message": said}).encode()
         return 204, {}, b""
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Return a certificate that signs itself for loopback, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("needs openssl")
+    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-out", str(cert), "-keyout", str(key)],
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    return cert, key
 
 
 def free_port() -> int:

@@ -10,7 +10,7 @@ import pytest
 from server.history.influx import STOPPED_S, Sink
 from server.history.influx_client import Influx
 from server.history.sink_ledger import Ledger
-from tests.support.influx import Scripted, Writer, free_port, section, sinking
+from tests.support.influx import Scripted, Writer, certificate, free_port, section, sinking
 from tests.support.plant import ManualClock
 
 pytest.importorskip("influxdb_client", reason="needs mainwatch[influx]")
@@ -39,7 +39,11 @@ class Plant:
 
 
 def play(
-    folder: Path, server: Scripted, act: Callable[[Plant, Sink], Awaitable[None]], **config: object
+    folder: Path,
+    server: Scripted,
+    act: Callable[[Plant, Sink], Awaitable[None]],
+    host: str = "127.0.0.1",
+    **config: object,
 ) -> Ledger:
     """Let a sink loose on a server; return its ledger as it is afterwards."""
     plant = Plant(folder, server)
@@ -47,7 +51,7 @@ def play(
     async def run() -> None:
         clock = ManualClock(T)
         async with server.serving():
-            there = section(server.url, **config)
+            there = section(server.url.replace("127.0.0.1", host), **config)
             influx = Influx(there, clock)
             try:
                 async with (
@@ -268,6 +272,57 @@ def test_one_request_is_in_flight_and_none_has_more_lines_than_it_may(tmp_path: 
     play(tmp_path, server, act, batch_lines=1_000)
     assert server.in_flight_max == 1
     assert max(body.count(b"\n") + 1 for body in server.bodies) <= 1_000
+
+
+def test_what_a_server_says_in_another_form_is_told_too(tmp_path: Path):
+    body = b'{"error":"partial write of line protocol occurred","data":[]}'  # as InfluxDB 3 does
+    server = Scripted(script=[(400, {}, body)])
+
+    async def act(plant: Plant, sink: Sink) -> None:
+        plant.writer.say(1, at=T)
+        await plant.drain(sink)
+
+    play(tmp_path, server, act)
+    ledger = Ledger(tmp_path / "influx.db")
+    assert ledger.refused()[0][2] == body.decode()
+    ledger.close()
+
+
+def test_lines_to_another_machine_are_compressed(tmp_path: Path):
+    server = Scripted()
+
+    async def act(plant: Plant, sink: Sink) -> None:
+        await say_and_drain(plant, sink)
+
+    play(tmp_path, server, act, host="0.0.0.0", allow_plain_http=True)
+    assert server.compressed == 1
+
+
+def test_a_certificate_is_checked_against_the_authority_that_the_file_names(tmp_path: Path):
+    good, other = certificate(tmp_path, "good"), certificate(tmp_path, "other")
+    server = Scripted(tls=good)
+
+    async def act(plant: Plant, sink: Sink) -> None:
+        await say_and_drain(plant, sink)
+
+    async def refused(plant: Plant, sink: Sink) -> None:
+        class EnoughError(Exception): ...
+
+        async def look() -> None:
+            raise EnoughError
+
+        plant.on_pause = look
+        plant.writer.say(1, at=T)
+        with pytest.raises(EnoughError):
+            await plant.drain(sink)
+        assert server.stored == {}
+
+    for name, ca, does in (("wrong", other, refused), ("right", good, act)):
+        (tmp_path / name).mkdir()
+        ledger = play(tmp_path / name, server, does, ca_file=ca[0])
+        if name == "wrong":
+            assert ledger.told.state == "waiting"
+            assert "certificate" in ledger.told.because.lower()
 
 
 def test_samples_without_a_value_are_told_by_their_quality_and_counted(tmp_path: Path):

@@ -1,11 +1,12 @@
 """The sink's queue: bounded, in the historian's transactions, and nothing is ever missing."""
 
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.engine.events import Imported
@@ -182,6 +183,17 @@ def test_reading_back_goes_on_where_it_was_left(write: Start, tmp_path: Path):
     assert len(first) + len(second) <= len(writer.lines) + 1, "but for the one at the cut"
 
 
+def test_what_is_owed_is_read_back_from_sealed_days_too(write: Start, tmp_path: Path):
+    writer = write(bytes_max=100)
+    drain(tmp_path)
+    for k in range(5):
+        writer.say(500, at=T + k * 86_400_000)
+    writer.historian.settle()
+    assert list((tmp_path / "historian").glob("*.parquet")), "some days are sealed by now"
+
+    assert sorted(drain(tmp_path)) == sorted(writer.lines)
+
+
 def test_imported_history_is_owed_not_queued(write: Start, tmp_path: Path):
     writer = write()
     drain(tmp_path)
@@ -265,6 +277,85 @@ def test_lag_counts_what_waits_and_since_when(write: Start, tmp_path: Path):
     assert source.lag(ledger.done).oldest is None
     source.close()
     ledger.close()
+
+
+class Life:
+    """A sink's queue through whatever happens: what was stored, and what was delivered of it."""
+
+    def __init__(self, folder: Path, bytes_max: int) -> None:
+        self.folder, self.bytes_max, self.now = folder, bytes_max, T
+        self.stored: set[bytes] = set()
+        self.got: set[bytes] = set()
+        self.offset = 0
+        self.writer = Writer(folder, bytes_max=bytes_max, now=T)
+
+    def say(self, n: int) -> None:
+        self.writer.say(n, at=self.now)
+
+    def late(self, n: int) -> None:
+        rows = [("b/flow", self.now - 86_400_000 * n - k, float(n), 192) for k in range(n)]
+        offset = self.now - T + 10**9
+        self.writer.take(accepted(*rows, at=self.now, first_offset=offset, is_historical=True))
+        self.stored |= set(Encoder().encode(rows).lines)
+
+    def imported(self, n: int) -> None:
+        rows = tuple(("c/flow", self.now - 10**9 + k, float(k), 192) for k in range(n))
+        self.writer.take(Imported(at=Instant(self.now), source=f"s{self.now}", rows=rows))
+        self.stored |= set(Encoder().encode(rows).lines)
+
+    def drain(self, n: int) -> None:
+        self.got |= set(drain(self.folder, stop_after=n % 4))
+
+    def crash(self, _n: int) -> None:
+        self.got |= set(deliver_without_a_note(self.folder))
+
+    def restart(self, _n: int) -> None:
+        self.stored |= self.writer.lines
+        offset = self.writer.offset
+        self.writer.close()
+        self.writer = Writer(self.folder, bytes_max=self.bytes_max, now=self.now)
+        self.writer.offset = offset
+
+    def switched_off(self, n: int) -> None:
+        self.writer.historian.accompany(lambda *_: None)
+        self.say(n)
+        self.restart(n)
+
+    def lose_ledger(self, _n: int) -> None:
+        for file in self.folder.glob("influx.db*"):
+            file.unlink()
+
+
+ACTS = (
+    *(Life.say, Life.late, Life.imported, Life.drain, Life.crash, Life.restart),
+    *(Life.switched_off, Life.lose_ledger),
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(ACTS), st.integers(1, 40)), min_size=3, max_size=30),
+    st.sampled_from((100, 2_000, 1_000_000)),
+)
+def test_whatever_happens_in_whatever_order_everything_stored_is_delivered(acts, bytes_max):
+    with tempfile.TemporaryDirectory() as folder:
+        life = Life(Path(folder), bytes_max)
+        for act, n in acts:
+            life.now += 60_000
+            act(life, n)
+        life.got |= set(drain(life.folder))
+        life.writer.close()
+
+    assert life.got == life.stored | life.writer.lines
+
+
+def deliver_without_a_note(folder: Path) -> list[bytes]:
+    """Deliver a batch and die before it is written down."""
+    ledger, source = Ledger(folder / "influx.db"), Source(folder / "historian.db")
+    work = source.next(ledger.done, ledger.at_work)
+    source.close()
+    ledger.close()
+    return [] if work is None else Encoder().encode(work.rows).lines
 
 
 def test_a_queue_is_written_while_its_ledger_is_locked(write: Start, tmp_path: Path):
