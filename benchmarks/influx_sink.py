@@ -69,7 +69,7 @@ def _round(
     config = folder / "server.toml"
     config.write_text(
         f'[server]\ndata = "{folder}"\ngroups = ["demo"]\n[influx]\n'
-        f'url = "http://127.0.0.1:{port}"\nbucket = "water"\nqueue_max_mb = {queue_mb}\n',
+        f'url = "http://127.0.0.1:{port}"\nbucket = "water"\n',
         encoding="utf-8",
     )
     historian = Historian(folder / "historian.db")

@@ -96,7 +96,7 @@ class InfluxSection(_Section):
     allow_plain_http: bool = False
     batch_lines: Annotated[int, Field(ge=1, le=5_000)] = 5_000
     timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
-    queue_max_mb: Annotated[float, Field(ge=0.001, le=100_000)] = 64.0
+    queue_max_mb: Annotated[float, Field(ge=1, le=100_000)] = 64.0
 
     @property
     def is_loopback(self) -> bool:

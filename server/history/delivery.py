@@ -30,6 +30,11 @@ class Answer:
     text: str = ""
     retry_after_s: float | None = None
 
+    @property
+    def words(self) -> str:
+        """Return what is told of it."""
+        return f"{self.status or 'no answer'}: {self.text}".rstrip(": ")
+
 
 class Meaning(StrEnum):
     """What an answer asks of us."""

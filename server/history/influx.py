@@ -19,7 +19,7 @@ from server.history.line_protocol import Encoder
 from server.history.sink_ledger import Ledger
 from server.history.sink_source import Source, Work
 from server.supervisor import unless
-from telemetry.errors import ConfigError
+from telemetry.errors import ConfigError, StorageError
 from telemetry.instant import Clock
 
 log = logging.getLogger("mainwatch.influx")
@@ -117,7 +117,12 @@ class Sink:
     async def deliver_next(self) -> bool:
         """Deliver one batch, however long it takes; say whether there was any."""
         ledger = self._ledger
-        work = await asyncio.to_thread(self._source.next, ledger.done, ledger.at_work)
+        try:
+            work = await asyncio.to_thread(self._source.next, ledger.done, ledger.at_work)
+        except StorageError as e:  # a damaged day of history must not keep live values back
+            await self._turn("stopped", str(e))
+            await self._pause(STOPPED_S)
+            return True
         if work is None:
             return False
         encoded = self._encoder.encode(work.rows)
@@ -150,24 +155,21 @@ class Sink:
             answer = await self._server.post(delivery.piece)
             match delivery.answered(answer):
                 case Meaning.AGAIN:
-                    await self._turn("waiting", answer)
+                    await self._turn("waiting", answer.words)
                     await self._pause(self._backoff.failed(answer.retry_after_s))
                 case Meaning.STOP:
-                    await self._turn("stopped", answer)
+                    await self._turn("stopped", answer.words)
                     await self._pause(STOPPED_S)
                     delivery = Delivery(lines=lines, limit=self._limit)
                 case _:
                     self._backoff.succeeded()
-                    await self._turn("delivering", answer)
+                    await self._turn("delivering", "")
                     self._limit = min(self._limit, delivery.limit)
         return delivery
 
-    async def _turn(self, state: str, answer: Answer) -> None:
+    async def _turn(self, state: str, because: str) -> None:
         """Note how it goes; it is told at once, and logged, when that changes."""
         is_new = state != self._told.state
-        because = ""
-        if state != "delivering":
-            because = f"{answer.status or 'no answer'}: {answer.text}".rstrip(": ")
         self._told = replace(self._told, state=state, because=because)
         if not is_new:
             return

@@ -63,7 +63,11 @@ class Source:
         try:
             return self._queued(done, at_work) or self._owed(done, at_work)
         except sqlite3.Error as e:
+            self._close_reading()
             raise StorageError(f"{self._path}: cannot be read for the sink: {e}") from e
+        except StorageError:
+            self._close_reading()  # it cannot go on, and must not look finished
+            raise
 
     def lag(self, done: Done) -> Lag:
         """Return how far behind the server is."""

@@ -194,6 +194,36 @@ def test_what_is_owed_is_read_back_from_sealed_days_too(write: Start, tmp_path: 
     assert sorted(drain(tmp_path)) == sorted(writer.lines)
 
 
+def test_a_damaged_day_is_told_and_nothing_of_it_counts_as_delivered(write: Start, tmp_path: Path):
+    writer = write(bytes_max=100)
+    drain(tmp_path)
+    for k in range(5):
+        writer.say(500, at=T + k * 86_400_000)
+    writer.historian.settle()
+    day = sorted((tmp_path / "historian").glob("*.parquet"))[1]
+    sound = day.read_bytes()
+    day.write_bytes(sound[: len(sound) // 2])
+    ledger, source = Ledger(tmp_path / "influx.db"), Source(tmp_path / "historian.db")
+
+    lines: list[bytes] = []
+
+    def read_on() -> None:
+        while work := source.next(ledger.done, ledger.at_work):
+            lines.extend(Encoder().encode(work.rows).lines)
+            ledger.settle(done=work.done, at_work=work.at_work, told=Told())
+
+    for _ in range(3):
+        with pytest.raises(StorageError, match=day.name):
+            read_on()
+    day.write_bytes(sound)
+
+    read_on()
+
+    assert set(lines) == writer.lines
+    source.close()
+    ledger.close()
+
+
 def test_imported_history_is_owed_not_queued(write: Start, tmp_path: Path):
     writer = write()
     drain(tmp_path)
