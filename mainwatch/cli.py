@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_program(commands, "gateway", "run an edge node", _run_gateway)
     server = _add_program(commands, "server", "run the control room", _run_server)
-    server.add_argument("--part", choices=("intake", "desk"), help=argparse.SUPPRESS)
+    server.add_argument("--part", choices=("intake", "desk", "influx"), help=argparse.SUPPRESS)
     _add_sim(commands)
     add_recordings(commands)
     check = commands.add_parser(
@@ -160,6 +160,12 @@ def _run_server(options: argparse.Namespace) -> int:
             )
         case "desk":
             from server.web.app import run as part
+
+            return _serve(
+                lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)
+            )
+        case "influx":
+            from server.history.influx import run as part
 
             return _serve(
                 lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)

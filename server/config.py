@@ -3,12 +3,13 @@
 import socket
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.engine.registry import Inflow, Point, Registry, Zone
-from telemetry.loopback import broker_problems, is_loopback
+from telemetry.loopback import broker_problems, is_host, is_loopback
 from telemetry.point import NAME_PATTERN, POINT_PATTERN, PointId, ZoneId
 from telemetry.units import Quantity
 
@@ -84,6 +85,30 @@ class JournalSection(_Section):
     effects_keep_days: Annotated[float, Field(gt=0)] = 3_650
 
 
+class InfluxSection(_Section):
+    """An InfluxDB, or what speaks its line protocol, that is given every sample. See docs."""
+
+    url: str
+    bucket: str = Field(min_length=1)
+    org: str = ""
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    allow_plain_http: bool = False
+    batch_lines: Annotated[int, Field(ge=1, le=5_000)] = 5_000
+    timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
+    queue_max_mb: Annotated[float, Field(ge=1, le=100_000)] = 64.0
+
+    @property
+    def is_loopback(self) -> bool:
+        """Say whether the server is on this machine."""
+        return is_loopback(urlsplit(self.url).hostname or "")
+
+    @property
+    def target(self) -> str:
+        """Return what tells one store of samples from another."""
+        return f"{self.url.rstrip('/')} {self.org} {self.bucket}"
+
+
 class BilingualName(_Section):
     """A name in both languages of the screens."""
 
@@ -131,6 +156,7 @@ class ServerConfig(_Section):
     page: PageSection = PageSection()
     history: HistorySection = HistorySection()
     journal: JournalSection = JournalSection()
+    influx: InfluxSection | None = None
     zone: tuple[ZoneSection, ...] = ()
     point: tuple[PointSection, ...] = ()
 
@@ -176,6 +202,7 @@ def problems(config: ServerConfig) -> list[str]:
         )
     found += _broker_problems(config.broker)
     found += _history_problems(config.history)
+    found += _influx_problems(config.influx)
     found += _repeated("zone", [z.id for z in config.zone])
     found += _repeated("point", [p.id for p in config.point])
     zones = {z.id for z in config.zone}
@@ -217,6 +244,31 @@ def _broker_problems(broker: BrokerSection) -> list[str]:
         cert=broker.cert_file,
         key=broker.key_file,
     )
+
+
+def _influx_problems(influx: InfluxSection | None) -> list[str]:
+    if influx is None:
+        return []
+    try:
+        url = urlsplit(influx.url)
+        _ = url.port
+    except ValueError:
+        url = urlsplit("")
+    if url.scheme not in {"http", "https"} or not is_host(url.hostname or ""):
+        return ["influx.url: expected http(s)://HOST[:PORT], was another form"]
+    found = []
+    if url.username is not None or url.password is not None or url.query or url.fragment:
+        found.append(
+            "influx.url: expected no user, query or fragment, as secrets come by token_file alone"
+        )
+    if url.scheme == "http" and not influx.is_loopback and not influx.allow_plain_http:
+        found.append(
+            f"influx.url: expected https, as {url.hostname!r} is not loopback and a token must not"
+            " be read on the way, was http; influx.allow_plain_http = true allows it"
+        )
+    if url.scheme == "http" and influx.ca_file is not None:
+        found.append("influx.ca_file: expected https in influx.url, was http")
+    return found
 
 
 def _repeated(what: str, ids: list[str]) -> list[str]:

@@ -12,6 +12,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite golden files; review them like code"
     )
+    there = parser.getgroup("influx", "a real InfluxDB 2 or 3 to be written to (docs/influxdb.md)")
+    there.addoption("--influx-url", metavar="URL")
+    there.addoption("--influx-org", metavar="ORG", default="")
+    there.addoption("--influx-bucket", metavar="BUCKET", help="takes test lines: use one to spare")
+    there.addoption("--influx-token-file", metavar="FILE")
 
 
 @pytest.fixture

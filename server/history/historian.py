@@ -35,6 +35,9 @@ Part = Accepted | Imported | RegistryChanged
 Also = Callable[[sqlite3.Connection, Sequence[Part]], None]
 """What else is written in the transaction of a write: all of it is there afterwards, or none."""
 
+Always = Callable[[sqlite3.Connection, Sequence[Part], int], None]
+"""The same for every write, told how far the journal will have been followed."""
+
 UPKEEP_EVERY_MS = MINUTE_MS
 UPKEEP_EVERY_ROWS = 500_000
 """How often, by the arrival of samples, it is looked whether anything is to be sealed."""
@@ -50,6 +53,7 @@ class Historian:
         self._lock = RLock()
         """Held by whoever uses the writing connection."""
         self._sealer = Sealer(path, self._db, keeping=self._keeping, lock=self._lock)
+        self._always: Always | None = None
         self._now = 0
         self._looked_at = -UPKEEP_EVERY_MS
         self._unlooked = 0
@@ -107,10 +111,16 @@ class Historian:
             self._names.save()
             if also is not None:
                 also(self._db, parts)
+            if self._always is not None:
+                self._always(self._db, parts, through)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('through', ?)", (through,))
         if parts:
             self._now = max(self._now, parts[-1].at)
             self._look_after()
+
+    def accompany(self, always: Always) -> None:
+        """From now on call this in the transaction of every write, as `also` of `write`."""
+        self._always = always
 
     def mark(self, marks: Iterable[Mark]) -> None:
         """Add judgements on samples; whoever computes obeys them from now on.

@@ -105,6 +105,21 @@ class SeriesAnswer(_Answer):
     marks: list[AlarmAnswer]
 
 
+class SinkAnswer(_Answer):
+    """How far InfluxDB has been given what the historian has."""
+
+    state: str = Field(description="delivering, waiting, stopped (a person is wanted) or silent")
+    because: str
+    since: int
+    lag_rows: int
+    lag_s: float
+    is_reading_back: bool
+    delivered: int
+    without_value: int
+    refused: int
+    expired: int
+
+
 class StatusAnswer(_Answer):
     """How fresh everything is."""
 
@@ -114,6 +129,7 @@ class StatusAnswer(_Answer):
     intake_stopped: str
     revision: int
     queued_commands: int
+    influx: SinkAnswer | None = Field(description="null where none is configured, or not begun")
 
 
 class ActRequest(BaseModel):
@@ -152,6 +168,7 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
     @router.get("/status")
     async def status() -> StatusAnswer:
         board, present = await desk.board(), await feed.present()
+        sink = await feed.sink()
         return StatusAnswer(
             now=clock.now(),
             newest=present.newest,
@@ -159,6 +176,7 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
             intake_stopped=desk.intake_stopped,
             revision=board.revision,
             queued_commands=len(board.queued),
+            influx=None if sink is None else SinkAnswer.model_validate(sink),
         )
 
     @router.get("/alarms")

@@ -28,7 +28,9 @@ async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio
     try:
         await desk.adopt(config.registry())
         door = DoorClient(desk, data / "door.sock")
-        pages = create_app(desk, history=data / "historian.db", clock=clock, stop=stop)
+        sink = None if config.influx is None else data / "influx.db"
+        history = data / "historian.db"
+        pages = create_app(desk, history=history, clock=clock, stop=stop, sink=sink)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(desk.follow(stop))
             tasks.create_task(door.run(stop))

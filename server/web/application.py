@@ -21,8 +21,13 @@ from telemetry.errors import RefusedCommand
 from telemetry.instant import Clock
 
 
-def create_app(desk: Desk, *, history: Path, clock: Clock, stop: asyncio.Event) -> FastAPI:
-    """Return the application; `history` is the historian's file, `stop` ends the live streams."""
+def create_app(
+    desk: Desk, *, history: Path, clock: Clock, stop: asyncio.Event, sink: Path | None = None
+) -> FastAPI:
+    """Return the application; `history` is the historian's file, `stop` ends the live streams.
+
+    `sink` is the ledger of the InfluxDB sink, where one is configured.
+    """
     # No /docs: its page asks a server on the internet for its scripts.
     app = FastAPI(
         title="Mainwatch",
@@ -30,7 +35,7 @@ def create_app(desk: Desk, *, history: Path, clock: Clock, stop: asyncio.Event) 
         docs_url=None,
         redoc_url=None,
     )
-    feed, renderer = Feed(history, clock), Renderer()
+    feed, renderer = Feed(history, clock, sink=sink), Renderer()
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
     app.include_router(api.routes(desk, feed, clock))

@@ -128,6 +128,16 @@ def test_a_reader_cannot_write(reader: Reader):
         reader._db.execute("DELETE FROM block")
 
 
+def test_what_accompanies_the_historian_is_called_in_every_write(historian: Historian):
+    seen = []
+    historian.accompany(lambda _db, parts, through: seen.append((len(parts), through)))
+
+    historian.write([accepted(280.0)], through=3)
+    historian.write([], through=4)
+
+    assert seen == [(1, 3), (0, 4)]
+
+
 def test_what_is_written_also_is_there_with_the_samples_or_not_at_all(
     historian: Historian, reader: Reader
 ):

@@ -21,6 +21,7 @@ def test_boards_are_told_in_house_units(browse):
         "intake_stopped": "",
         "revision": told["status"]["revision"],
         "queued_commands": 0,
+        "influx": None,
     }
     assert [(a["id"], a["severity"], a["active"]) for a in told["alarms"]] == [
         ("A-000001", 1, True),
