@@ -1,9 +1,10 @@
-"""A journal as a replay reads it: events and recorded effects in their order; nothing is written."""
+"""A journal as a replay reads it: events and recorded effects in order; nothing is written."""
 
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from server.engine import events
 from telemetry.errors import StorageError
@@ -18,6 +19,10 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        rows = self._rows("SELECT value FROM meta WHERE key = 'uuid' LIMIT ?")
+        if not rows:
+            raise StorageError(f"{path}: expected a journal, found none in this file")
+        self.uuid = str(rows[0][0])
 
     def read(self, *, after: int = 0) -> Iterator[tuple[int, events.Event]]:
         """Yield the sequence and the event of everything after a sequence.
@@ -64,7 +69,7 @@ class JournalFile:
         rows = self._rows("SELECT MIN(at), MAX(at) FROM event LIMIT ?")
         return int(rows[0][0] or 0), int(rows[0][1] or 0)
 
-    def _rows(self, query: str, *values: int) -> list[tuple[int, int, str, str]]:
+    def _rows(self, query: str, *values: int) -> list[Any]:
         if not self.path.is_file():
             raise StorageError(f"{self.path}: expected a journal, found no file")
         try:

@@ -77,13 +77,17 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of a proposal: by which of its dispatches, and of which truth, by its number."""
+    """What became of a proposal: by which of its dispatches, and of which truth, by its number.
+
+    Of a false one `nearest` is the truth that it might have meant, going on at that time.
+    """
 
     proposal: Proposal
     outcome: Outcome
     by: Said
     truth: int | None = None
     distance_m: float | None = None
+    nearest: int | None = None
 
 
 class Ground:
@@ -193,12 +197,14 @@ def _claim(
 ) -> Verdict:
     """Return the best that one dispatch can claim."""
     choices = []
+    beyond: list[tuple[float, int]] = []
     for n, truth in enumerate(truths):
         if truth.kind not in CLAIMS[said.kind] or not _is_then(proposal, said, truth):
             continue
         distance = ground.distance_m(said, truth) if truth.kind in LOSS else None
         is_there = distance <= NEAR_M if distance is not None else _is_in_place(said, truth)
         if not is_there:
+            beyond.append((inf if distance is None else distance, n))
             continue
         is_late = said.at - truth.begin > window_ms(truth)
         outcome = Outcome.LATE if is_late else Outcome.FOUND
@@ -208,7 +214,15 @@ def _claim(
         near = inf if distance is None else distance
         choices.append((_RANK[outcome], kind, near, -truth.begin, n, outcome, distance))
     if not choices:
-        return Verdict(proposal=proposal, outcome=Outcome.FALSE, by=said)
+        away, nearest = min(beyond, default=(inf, None))
+        known = None if away == inf else away
+        return Verdict(
+            proposal=proposal,
+            outcome=Outcome.FALSE,
+            by=said,
+            distance_m=known,
+            nearest=nearest if known is not None else None,
+        )
     *_, n, outcome, distance = min(choices)
     return Verdict(proposal=proposal, outcome=outcome, by=said, truth=n, distance_m=distance)
 

@@ -21,9 +21,6 @@ HOST_ID = "mainwatch"
 GROUP = "replay"
 EPOCH = 1
 
-AFTER_MS = MINUTE_MS + SECOND_MS
-"""How long the clock goes on after the last sample: until the last bins have closed."""
-
 Progress = Callable[[Instant, int], None]
 """Is told how far a replay is: the instant, and how many samples have been played."""
 
@@ -62,9 +59,15 @@ def run_recording(
                 speaker.acknowledged(EPOCH, speaker.offset)
         played += len(stretch)
         progress(now, played)
-    for _ in range(AFTER_MS // SECOND_MS):
+    for _ in range(after_ms(registry) // SECOND_MS):
         now = Instant(now + SECOND_MS)
         yield from ((now, effect) for effect in engine.apply(Tick(at=now)))
+
+
+def after_ms(registry: Registry) -> int:
+    """Return how long the clock goes on after the last sample: until the last bins are closed."""
+    slowest = max((p.period_ms for p in registry.points.values()), default=SECOND_MS)
+    return min(MINUTE_MS, max(2 * SECOND_MS, slowest // 5)) + SECOND_MS
 
 
 def run_events(

@@ -398,6 +398,7 @@ def _plain_verdict(verdict: Verdict, truths: Sequence[str]) -> dict[str, Any]:
         "outcome": str(verdict.outcome),
         "truth": None if verdict.truth is None else truths[verdict.truth],
         "distance_m": verdict.distance_m,
+        "nearest": None if verdict.nearest is None else truths[verdict.nearest],
     }
 
 

@@ -1,4 +1,4 @@
-"""What a recording's gateways would have said: its rows as Sparkplug messages with epochs and offsets.
+"""What a recording's gateways would have said: rows as Sparkplug with epochs and offsets.
 
 Pure: rows and acknowledgements in, messages out. Every row keeps its place in its gateway's log, so
 that what is not acknowledged is said again, under the offset that it had.

@@ -40,6 +40,7 @@ def test_a_proposal_beyond_300_m_is_false_and_the_leak_is_missed():
     found = scored([said(x=300.1)], [truth()])
 
     assert (found.found, found.missed, found.false.count) == (0, 1, 1)
+    assert (found.verdicts[0].nearest, found.verdicts[0].distance_m) == (0, 300.1)
 
 
 def test_a_proposal_without_a_place_is_false_where_the_truth_has_one():
