@@ -87,13 +87,16 @@ class Chart {
     const { ctx, bbox } = u;
     const mine = data.bars.filter((b) => b.zone === this.zone.id);
     ctx.save();
-    ctx.globalAlpha = 0.13;
+    ctx.globalAlpha = 0.07;
     for (const bar of mine) {
       const left = Math.max(bbox.left, u.valToPos(bar.from / 1e3, "x", true));
       const right = Math.min(bbox.left + bbox.width, u.valToPos(bar.to / 1e3, "x", true));
       if (right <= left) continue;
       ctx.fillStyle = colour(OUTCOMES[bar.outcome] ?? "--other");
       ctx.fillRect(left, bbox.top, Math.max(2, right - left), bbox.height);
+      ctx.globalAlpha = 0.9; // its onset, on the ground
+      ctx.fillRect(left, bbox.top + bbox.height - 5 * devicePixelRatio, 3 * devicePixelRatio, 5 * devicePixelRatio);
+      ctx.globalAlpha = 0.07;
     }
     ctx.restore();
   }
@@ -102,7 +105,9 @@ class Chart {
     const { ctx, bbox } = u;
     const mine = data.marks.filter((m) => m.zone === this.zone.id);
     const seen = mine.filter((m) => m.at / 1e3 >= u.scales.x.min && m.at / 1e3 <= u.scales.x.max);
+    let free = -Infinity; // where the next label has room
     ctx.save();
+    ctx.font = `${11 * devicePixelRatio}px system-ui`;
     for (const mark of seen) {
       const x = u.valToPos(mark.at / 1e3, "x", true);
       ctx.strokeStyle = ctx.fillStyle = colour(OUTCOMES[mark.outcome] ?? "--other");
@@ -112,9 +117,10 @@ class Chart {
       ctx.moveTo(x, bbox.top);
       ctx.lineTo(x, bbox.top + bbox.height);
       ctx.stroke();
-      if (seen.length > 12) continue;
-      const isRight = x > bbox.left + bbox.width * 0.85;
-      ctx.font = `${11 * devicePixelRatio}px system-ui`;
+      const width = ctx.measureText(mark.id).width;
+      const isRight = x + width + 8 > bbox.left + bbox.width;
+      if (x - (isRight ? width + 8 : 0) < free) continue;
+      free = x + (isRight ? 4 : width + 10);
       ctx.textAlign = isRight ? "right" : "left";
       ctx.fillText(mark.id, x + (isRight ? -4 : 4), bbox.top + 11 * devicePixelRatio);
     }
