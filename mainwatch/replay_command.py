@@ -107,14 +107,13 @@ def _recording(options: argparse.Namespace) -> int:
 
 def _journal(options: argparse.Namespace) -> int:
     from server.replay import session, what_if
-    from server.replay.journal_file import JournalFile
     from server.replay.result import Result
 
     if options.score or options.events:
         raise ConfigError(f"--score: expected a recording with labels, was {options.source}")
-    journal = JournalFile(_journal_path(options.source))
+    journal = session.survey(_journal_path(options.source))
     asked = _asked(options)
-    begin, end = journal.span()
+    begin, end = journal.begin, journal.end
     if options.verify:
         return _verify(options, journal, asked)
     other = _registry(options)
@@ -126,11 +125,11 @@ def _journal(options: argparse.Namespace) -> int:
     if other is not None:
         difference = what_if.compare(session.recorded_said(journal, played), played.said)
     result = Result(
-        name=f"journal {journal.uuid[:8]}",
+        name=f"journal {journal.reader.uuid[:8]}",
         source="the journal of a server",
         licence="",
         version=version("mainwatch"),
-        inputs=f"journal {journal.uuid}, {journal.recorded_through()} events",
+        inputs=f"journal {journal.reader.uuid}, through event {journal.events}",
         parameters=_parameters(options),
         played=played,
         trends=trends,
@@ -144,8 +143,7 @@ def _verify(options: argparse.Namespace, journal: Any, asked: "Asked") -> int:
     from server.replay import session
     from server.replay.verify import differences
 
-    begin, end = journal.span()
-    with _progress("verify", begin, end) as progress:
+    with _progress("verify", journal.begin, journal.end) as progress:
         found = session.verify_journal(journal, asked, progress=progress)
     place = found.divergence
     if options.json:
@@ -323,3 +321,5 @@ def _progress(what: str, begin: int, end: int) -> Iterator[Progress]:
             print(f"{what}: {100 * told // STEPS} %", file=sys.stderr, flush=True)
 
     yield step
+    if told < STEPS:
+        print(f"{what}: 100 %", file=sys.stderr, flush=True)

@@ -1,25 +1,34 @@
 """The loop of a replay: a recording or a journal in, what the engine makes of it out.
 
-A recording runs as the live server would have heard it: the registry, the server's start, births,
-then samples in the order of their arrival, and a tick each second.
+A recording runs as a live server would have heard it: the registry, the server's start, then
+samples in the order of their arrival, as if each zone had a gateway, and a tick each second.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+import pickle
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice, pairwise
 
+import numpy as np
+
+from server.engine import essentials
+from server.engine.detectors.block import Block
 from server.engine.effects import Effect, is_recorded, to_record
 from server.engine.engine import Engine
-from server.engine.events import Arrived, Event, Linked, RegistryChanged, Started, Tick
+from server.engine.events import Event, Linked, RegistryChanged, Started
 from server.engine.registry import Point, Registry
 from server.history.recording import Recording
-from server.replay.speaking import Message, scans_of, speakers_of
+from server.history.stretch import Int64s, Stretch, filled
+from server.intake.journal_reader import JournalReader
 from server.replay.verify import Numbered
-from telemetry.instant import MINUTE_MS, SECOND_MS, Instant
+from telemetry.errors import StorageError
+from telemetry.instant import DAY_MS, MINUTE_MS, SECOND_MS, Instant
 from telemetry.point import PointId
 
 HOST_ID = "mainwatch"
-GROUP = "replay"
-EPOCH = 1
+
+STEP = 2_000
+"""Events of a journal that the engine is given together: bounds the memory."""
 
 Progress = Callable[[Instant, int], None]
 """Is told how far a replay is: the instant, and how many samples have been played."""
@@ -37,31 +46,79 @@ def run_recording(
     """Yield what the engine says of the samples read in [start, end), and the instant of each."""
     engine = Engine(HOST_ID)
     now = Instant((start if start is not None else recording.begin) - SECOND_MS)
-    played = 0
-    speakers = speakers_of(registry, group=GROUP, epoch=EPOCH)
     opening: list[Event] = [
         RegistryChanged(at=now, registry=registry),
         Started(at=now, version="replay", settings={"host_id": HOST_ID}),
         Linked(at=now, up=True),
     ]
-    opening += [_arrived(m, now) for s in speakers.values() for m in s.births(now)]
     for event in opening:
         yield from ((event.at, effect) for effect in engine.apply(event))
+    numbers = _Numbers(recording.points, registry)
+    played = 0
     for stretch in recording.stretches(start, end, points):
-        for came, rows in scans_of(stretch, recording.points, registry.points):
-            while now + SECOND_MS < came:
-                now = Instant(now + SECOND_MS)
-                yield from ((now, effect) for effect in engine.apply(Tick(at=now)))
-            for speaker in speakers.values():
-                for message in speaker.say(rows, at=Instant(came)):
-                    event = _arrived(message, Instant(came))
-                    yield from ((event.at, effect) for effect in engine.apply(event))
-                speaker.acknowledged(EPOCH, speaker.offset)
-        played += len(stretch)
-        progress(now, played)
-    for _ in range(after_ms(registry) // SECOND_MS):
-        now = Instant(now + SECOND_MS)
-        yield from ((now, effect) for effect in engine.apply(Tick(at=now)))
+        known = stretch.take(numbers.is_known[stretch.point])
+        for piece in _pieces(known):
+            last = int(piece.arrived_at[-1])
+            ticks = np.arange(now + SECOND_MS, last, SECOND_MS, dtype=np.int64)
+            yield from engine.play(_block(piece, ticks, numbers))
+            now = Instant(int(ticks[-1]) if len(ticks) else now)
+            played += len(piece)
+            progress(now, played)
+    over = np.arange(1, after_ms(registry) // SECOND_MS + 1, dtype=np.int64) * SECOND_MS + now
+    none = np.zeros(0, dtype=np.int64)
+    yield from engine.play(_block(_NOTHING.take(none), over, numbers))
+
+
+class _Numbers:
+    """Which points of a recording are in the registry, and which gateway each would speak by."""
+
+    def __init__(self, points: Sequence[str], registry: Registry) -> None:
+        self.points = tuple(PointId(name) for name in points)
+        self.zones = tuple(str(zone) for zone in registry.zones)
+        places = {name: n for n, name in enumerate(self.zones)}
+        known = [registry.points.get(name) for name in self.points]
+        self.is_known = np.array([p is not None for p in known], dtype=np.bool_)
+        self.gateway = np.array(
+            [places.get(str(p.zone), 0) if p is not None else 0 for p in known], dtype=np.int64
+        )
+
+
+_NOTHING = Stretch(
+    at=np.zeros(0, dtype=np.int64),
+    point=np.zeros(0, dtype=np.int32),
+    value=np.zeros(0),
+    quality=np.zeros(0, dtype=np.uint8),
+    arrived_at=np.zeros(0, dtype=np.int64),
+)
+
+
+def _pieces(stretch: Stretch) -> Iterator[Stretch]:
+    """Yield a stretch cut by days of arrival, so that memory is bounded whatever the recording."""
+    if not len(stretch):
+        return
+    days = stretch.arrived_at // DAY_MS
+    cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(stretch)]
+    for first, beyond in pairwise(cuts):
+        yield stretch.take(slice(first, beyond))
+
+
+def _block(piece: Stretch, ticks: Int64s, numbers: _Numbers) -> Block:
+    """Return samples as the engine plays them: those of one instant come before its tick."""
+    arrived = piece.arrived_at.astype(np.int64)
+    point = piece.point.astype(np.int64)
+    return Block(
+        ticks=ticks,
+        points=numbers.points,
+        gateways=numbers.zones,
+        after=np.searchsorted(ticks, arrived, side="left"),
+        now=arrived,
+        at=piece.at.astype(np.int64),
+        point=point,
+        gateway=numbers.gateway[point],
+        value=piece.value,
+        quality=piece.quality.astype(np.int64),
+        reason=filled(piece, "reason").astype(np.int64),
+    )
 
 
 def after_ms(registry: Registry) -> int:
@@ -73,7 +130,7 @@ def after_ms(registry: Registry) -> int:
 def run_events(
     events: Iterable[tuple[int, Event]],
     *,
-    host_id: str = HOST_ID,
+    engine: Engine,
     registry: Registry | None = None,
     progress: Progress = lambda _at, _samples: None,
 ) -> Iterator[tuple[int, Instant, Effect]]:
@@ -81,14 +138,44 @@ def run_events(
 
     `registry` stands for whatever registry the journal tells of.
     """
-    engine = Engine(host_id)
-    for seq, told in events:
-        event = told
-        if registry is not None and isinstance(event, RegistryChanged):
-            event = replace(event, registry=registry)
-        for effect in engine.apply(event):
-            yield seq, event.at, effect
-        progress(event.at, seq)
+    for step in _steps(events):
+        told = [
+            replace(event, registry=registry)
+            if registry is not None and isinstance(event, RegistryChanged)
+            else event
+            for _, event in step
+        ]
+        for (seq, event), effects in zip(step, engine.run(told), strict=True):
+            yield from ((seq, event.at, effect) for effect in effects)
+        progress(step[-1][1].at, step[-1][0])
+
+
+def engine_of(journal: JournalReader, *, with_state: bool) -> tuple[int, Engine]:
+    """Return the engine with which what is kept of a journal begins, and the event before it.
+
+    Where older events are gone it begins with the oldest snapshot: with its state, which is only to
+    be taken from a journal of one's own, or with what of it is plain values.
+    """
+    engine = Engine(HOST_ID)
+    oldest = journal.oldest()
+    if oldest is None or oldest.seq == 0:
+        return 0, engine
+    if with_state:
+        state: Engine = pickle.loads(oldest.engine)  # noqa: S301  asked for, of one's own journal
+        return oldest.seq, state
+    try:
+        essentials.read(oldest.essentials, engine, at=oldest.at)
+    except (ValueError, KeyError, TypeError) as e:
+        raise StorageError(
+            f"the journal before event {oldest.seq + 1} was kept by newer code than this: {e}"
+        ) from e
+    return oldest.seq, engine
+
+
+def _steps(events: Iterable[tuple[int, Event]]) -> Iterator[list[tuple[int, Event]]]:
+    waiting = iter(events)
+    while step := list(islice(waiting, STEP)):
+        yield step
 
 
 def derived(effects: Iterable[tuple[int, Instant, Effect]]) -> Iterator[Numbered]:
@@ -131,7 +218,3 @@ def at_cadence(registry: Registry, recording: Registry) -> Registry:
 
     points = {name: slowed(name, point) for name, point in registry.points.items()}
     return replace(registry, points=points)
-
-
-def _arrived(message: Message, at: Instant) -> Arrived:
-    return Arrived(at=at, topic=message.topic, payload=message.payload)

@@ -7,14 +7,22 @@ from typing import Any
 
 from server.engine import effects
 from server.engine.effects import Accepted, AlarmKind, Effect
-from server.engine.events import Event, RegistryChanged
+from server.engine.events import Event, RegistryChanged, from_record
 from server.engine.registry import Registry
 from server.history import labels
 from server.history.recording import Recording
 from server.history.recording_toml import told_instant
-from server.replay.journal_file import JournalFile
+from server.intake.journal_reader import JournalReader
 from server.replay.network import read_network
-from server.replay.runner import Progress, at_cadence, derived, narrowed, run_events, run_recording
+from server.replay.runner import (
+    Progress,
+    at_cadence,
+    derived,
+    engine_of,
+    narrowed,
+    run_events,
+    run_recording,
+)
 from server.replay.said import Said, Teller, tell
 from server.replay.score import Score, score
 from server.replay.trends import Trends
@@ -26,6 +34,9 @@ from telemetry.units import Quantity
 TOLD = ("AlarmRaised", "AlarmCleared", "IncidentOpened", "IncidentUpdated", "IncidentClosed",
         "DispatchRequested")  # fmt: skip
 """Recorded effects that say something to people."""
+
+ALL_OF_IT = 2**31
+"""More effects than one event ever has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,32 +154,62 @@ def mean_inflows(registry: Registry, trends: Trends) -> dict[str, float]:
     return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What a journal holds, found in one reading: its file, its span and its last registry."""
+
+    path: Path
+    reader: JournalReader
+    events: int
+    begin: int
+    end: int
+    registry: Registry
+
+
+def survey(path: Path) -> Survey:
+    """Read through a journal. Raises `StorageError` naming what is not as it was written."""
+    reader = JournalReader(path)
+    engine = engine_of(reader, with_state=False)[1]
+    registry, events, begin, end = engine.registry, 0, 0, 0
+    for seq, at, kind, body in reader.rows():
+        begin, end, events = begin or at, at, seq
+        if kind == "registry_changed":
+            event = from_record(kind, Instant(at), body)
+            assert isinstance(event, RegistryChanged)
+            registry = event.registry
+    return Survey(path=path, reader=reader, events=events, begin=begin, end=end, registry=registry)
+
+
 def play_journal(
-    journal: JournalFile,
+    journal: Survey,
     asked: Asked,
     *,
     other: Registry | None,
     progress: Progress,
     with_trends: bool = False,
 ) -> tuple[Played, Trends | None]:
-    """Run a journal from its beginning; what was said before `start` is not told."""
-    own = registry_of(journal)
-    asked.refuse_unknown(own, journal.path)
-    registry = narrowed(own if other is None else other, zones=asked.zones, points=asked.points)
+    """Run a journal from where it begins; what was said before `start` is not told."""
+    asked.refuse_unknown(journal.registry, journal.path)
+    chosen = journal.registry if other is None else other
+    registry = narrowed(chosen, zones=asked.zones, points=asked.points)
     is_other = other is not None or asked.zones or asked.points
-    first, last = journal.span()
-    begin = max(first, asked.start or first)
-    end = min(last, asked.end or last)
+    begin = max(journal.begin, asked.start or journal.begin)
+    end = min(journal.end, asked.end or journal.end)
     trends = None
     if with_trends:
         periods = [p.period_ms for p in registry.points.values()]
         cadence_ms = min(periods, default=MINUTE_MS)
         trends = Trends(tuple(registry.points), begin=begin, end=end, cadence_ms=cadence_ms)
-    counted = _Counter(progress)
+    before, engine = engine_of(journal.reader, with_state=False)
+    if before and is_other:
+        opening = RegistryChanged(at=Instant(journal.begin), registry=registry)
+        engine.apply(opening)
+    samples = 0
     stream = run_events(
-        _until(journal.read(), asked.end),
+        _until(journal.reader.read(after=before), asked.end),
+        engine=engine,
         registry=registry if is_other else None,
-        progress=lambda at, _seq: counted(at, counted.samples),
+        progress=lambda at, _seq: progress(at, samples),
     )
     teller, said = Teller(), []
     for _, at, effect in stream:
@@ -176,18 +217,18 @@ def play_journal(
         if line is not None and at >= begin:
             said.append(line)
         if isinstance(effect, Accepted) and at >= begin:
-            counted.samples += len(effect.samples)
+            samples += len(effect.samples)
             if trends is not None:
                 trends.hear(effect)
-    played = Played(
-        said=tuple(said), samples=counted.samples, begin=begin, end=end, registry=registry
-    )
+    played = Played(said=tuple(said), samples=samples, begin=begin, end=end, registry=registry)
     return played, trends
 
 
-def recorded_said(journal: JournalFile, played: Played) -> tuple[Said, ...]:
+def recorded_said(journal: Survey, played: Played) -> tuple[Said, ...]:
     """Return what the live server said in the span and the zones of a replay."""
-    told = tell(_effect_of(kind, body) for _, _, kind, body in journal.recorded() if kind in TOLD)
+    told = tell(
+        _effect_of(kind, body) for _, _, kind, body in journal.reader.recorded() if kind in TOLD
+    )
     return tuple(
         line
         for line in told
@@ -195,26 +236,17 @@ def recorded_said(journal: JournalFile, played: Played) -> tuple[Said, ...]:
     )
 
 
-def verify_journal(journal: JournalFile, asked: Asked, *, progress: Progress) -> Verified:
+def verify_journal(journal: Survey, asked: Asked, *, progress: Progress) -> Verified:
     """Derive a journal's effects anew and compare them with the recorded ones."""
-    through = journal.recorded_through()
-    last = through
-    events = journal.read()
+    reader = journal.reader
+    before, engine = engine_of(reader, with_state=True)
+    last = reader.recorded_through()
     if asked.end is not None:
-        last = max((seq for seq, _ in _until(journal.read(), asked.end)), default=0)
-    last = min(last, through)
-    recorded = (one for one in journal.recorded() if one[0] <= last)
-    found = derived(run_events(_through(events, last), progress=progress))
-    return verify(recorded, found)
-
-
-def registry_of(journal: JournalFile) -> Registry:
-    """Return the last registry that a journal tells of."""
-    found = Registry()
-    for _, event in journal.read():
-        if isinstance(event, RegistryChanged):
-            found = event.registry
-    return found
+        rows = reader.rows(after=before)
+        last = min(last, max((seq for seq, at, _, _ in rows if at < asked.end), default=before))
+    recorded = (one for one in reader.recorded(after=(before, ALL_OF_IT)) if one[0] <= last)
+    events = _through(reader.read(after=before), last)
+    return verify(recorded, derived(run_events(events, engine=engine, progress=progress)))
 
 
 def counts_of(said: tuple[Said, ...]) -> dict[str, dict[str, int]]:
