@@ -155,7 +155,7 @@ def test_a_recording_is_spoken_to_a_live_server_whose_journal_then_verifies(reco
         for process in (serving, mosquitto):
             if process is not None:
                 process.terminate()
-                process.wait(20)
+                process.communicate(timeout=20)
 
     assert done["sent"] == done["acknowledged"] > 10_000
     journal = next((tmp_path / "server").rglob("journal.db"))

@@ -24,15 +24,14 @@ def truth(name="t1", *, day=10.0, days=80.0, kind="leak", zone="north", **more):
 
 def said(name="INC-000001", *, day=10.5, event="dispatch", kind="leak", zone="north", **more):
     at = BEGIN + round(day * DAY_MS)
-    facts = {"x": 0.0, "y": 0.0, "mode": "confirm", "points": (f"{zone}-1/pressure",)} | more
+    facts = {"x": 0.0, "y": 0.0, "mode": "confirm", "points": (f"{zone}-1/pressure",)}
+    facts |= {"severity": 2, "because": ("it leaks",)} | more
     return Said(
         at=at,
         event=event,
         id=name,
         kind=kind,
         zone=zone,
-        severity=2,
         onset=at - HOUR_MS,
-        because=("it leaks",),
         **facts,
     )
