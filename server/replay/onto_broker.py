@@ -1,4 +1,4 @@
-"""A recording onto a live broker, as if its gateways were speaking: a connection for each zone.
+"""A recording onto a live broker, as if its gateways were speaking, each on its connection.
 
 Its first instant becomes now, and what lay a second apart lies a second divided by the speed apart:
 the server takes it for the present. What it has not acknowledged is said again.
@@ -146,10 +146,12 @@ async def play_out(
 ) -> Done:
     """Play a recording to its end. Raises `Unavailable` when broker or server is not there."""
     registry = narrowed(recording.registry(), zones=wishes.asked.zones, points=wishes.asked.points)
-    speakers = speakers_of(registry, group=wishes.group, epoch=wishes.epoch, speed=wishes.speed)
+    speakers = speakers_of(
+        recording, registry, group=wishes.group, epoch=wishes.epoch, speed=wishes.speed
+    )
     where = f"broker {wishes.broker.host}:{wishes.broker.port}"
     try:
-        async with _connected(list(speakers.values()), wishes, clock) as gateways:
+        async with _connected(speakers, wishes, clock) as gateways:
             await _speak(recording, registry.points, gateways, wishes, clock, progress)
             until_ms = clock.monotonic_ms() + DONE_WITHIN_MS
             for gateway in gateways:
@@ -162,8 +164,8 @@ async def play_out(
             raise
         raise Unavailable(f"{where}: {lost.exceptions[0]}") from group
     return Done(
-        sent=sum(s.offset for s in speakers.values()),
-        acknowledged=sum(s.acked for s in speakers.values()),
+        sent=sum(s.offset for s in speakers),
+        acknowledged=sum(s.acked for s in speakers),
     )
 
 

@@ -1,7 +1,8 @@
 """The loop of a replay: a recording or a journal in, what the engine makes of it out.
 
 A recording runs as a live server would have heard it: the registry, the server's start, then
-samples in the order of their arrival, as if each zone had a gateway, and a tick each second.
+samples in the order of their arrival and a tick each second. Where a recording does not tell its
+gateways, all samples are those of one.
 """
 
 import pickle
@@ -18,14 +19,20 @@ from server.engine.engine import Engine
 from server.engine.events import Event, Linked, RegistryChanged, Started
 from server.engine.registry import Point, Registry
 from server.history.recording import Recording
-from server.history.stretch import Int64s, Stretch, filled
+from server.history.stretch import NO_GATEWAY, Int64s, Stretch, filled
 from server.intake.journal_reader import JournalReader
+from server.replay.speaking import GATEWAY
 from server.replay.verify import Numbered
 from telemetry.errors import StorageError
-from telemetry.instant import DAY_MS, MINUTE_MS, SECOND_MS, Instant
+from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Instant
 from telemetry.point import PointId
 
 HOST_ID = "mainwatch"
+
+CELLS_MAX = 4_000_000
+"""Bins times points that the engine is given together: bounds the memory, some 300 MB."""
+
+PIECE_MAX_MS = 8 * DAY_MS
 
 STEP = 2_000
 """Events of a journal that the engine is given together: bounds the memory."""
@@ -57,7 +64,7 @@ def run_recording(
     played = 0
     for stretch in recording.stretches(start, end, points):
         known = stretch.take(numbers.is_known[stretch.point])
-        for piece in _pieces(known):
+        for piece in _pieces(known, numbers.piece_ms):
             last = int(piece.arrived_at[-1])
             ticks = np.arange(now + SECOND_MS, last, SECOND_MS, dtype=np.int64)
             yield from engine.play(_block(piece, ticks, numbers))
@@ -70,17 +77,14 @@ def run_recording(
 
 
 class _Numbers:
-    """Which points of a recording are in the registry, and which gateway each would speak by."""
+    """Which points of a recording are in the registry, and how much of it is played in one go."""
 
     def __init__(self, points: Sequence[str], registry: Registry) -> None:
         self.points = tuple(PointId(name) for name in points)
-        self.zones = tuple(str(zone) for zone in registry.zones)
-        places = {name: n for n, name in enumerate(self.zones)}
-        known = [registry.points.get(name) for name in self.points]
-        self.is_known = np.array([p is not None for p in known], dtype=np.bool_)
-        self.gateway = np.array(
-            [places.get(str(p.zone), 0) if p is not None else 0 for p in known], dtype=np.int64
-        )
+        self.is_known = np.array([p in registry.points for p in self.points], dtype=np.bool_)
+        finest = min((p.period_ms for p in registry.points.values()), default=SECOND_MS)
+        wanted = CELLS_MAX * max(finest, SECOND_MS) // max(1, len(registry.points))
+        self.piece_ms = max(HOUR_MS, min(PIECE_MAX_MS, wanted))
 
 
 _NOTHING = Stretch(
@@ -92,12 +96,12 @@ _NOTHING = Stretch(
 )
 
 
-def _pieces(stretch: Stretch) -> Iterator[Stretch]:
-    """Yield a stretch cut by days of arrival, so that memory is bounded whatever the recording."""
+def _pieces(stretch: Stretch, piece_ms: int) -> Iterator[Stretch]:
+    """Yield a stretch cut by time of arrival, so that memory is bounded whatever the recording."""
     if not len(stretch):
         return
-    days = stretch.arrived_at // DAY_MS
-    cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(stretch)]
+    pieces = stretch.arrived_at // piece_ms
+    cuts = [0, *(np.flatnonzero(np.diff(pieces)) + 1).tolist(), len(stretch)]
     for first, beyond in pairwise(cuts):
         yield stretch.take(slice(first, beyond))
 
@@ -105,16 +109,16 @@ def _pieces(stretch: Stretch) -> Iterator[Stretch]:
 def _block(piece: Stretch, ticks: Int64s, numbers: _Numbers) -> Block:
     """Return samples as the engine plays them: those of one instant come before its tick."""
     arrived = piece.arrived_at.astype(np.int64)
-    point = piece.point.astype(np.int64)
+    gateway = filled(piece, "gateway").astype(np.int64)
     return Block(
         ticks=ticks,
         points=numbers.points,
-        gateways=numbers.zones,
+        gateways=(*piece.gateways, GATEWAY),
         after=np.searchsorted(ticks, arrived, side="left"),
         now=arrived,
         at=piece.at.astype(np.int64),
-        point=point,
-        gateway=numbers.gateway[point],
+        point=piece.point.astype(np.int64),
+        gateway=np.where(gateway == NO_GATEWAY, len(piece.gateways), gateway),
         value=piece.value,
         quality=piece.quality.astype(np.int64),
         reason=filled(piece, "reason").astype(np.int64),
@@ -123,8 +127,11 @@ def _block(piece: Stretch, ticks: Int64s, numbers: _Numbers) -> Block:
 
 def after_ms(registry: Registry) -> int:
     """Return how long the clock goes on after the last sample: until the last bins are closed."""
-    slowest = max((p.period_ms for p in registry.points.values()), default=SECOND_MS)
-    return min(MINUTE_MS, max(2 * SECOND_MS, slowest // 5)) + SECOND_MS
+    finest: dict[str, int] = {}
+    for point in registry.points.values():
+        finest[point.zone] = min(point.period_ms, finest.get(point.zone, point.period_ms))
+    width = max(SECOND_MS, *finest.values(), 0)
+    return width + min(MINUTE_MS, max(2 * SECOND_MS, width // 5)) + SECOND_MS
 
 
 def run_events(
@@ -161,7 +168,13 @@ def engine_of(journal: JournalReader, *, with_state: bool) -> tuple[int, Engine]
     if oldest is None or oldest.seq == 0:
         return 0, engine
     if with_state:
-        state: Engine = pickle.loads(oldest.engine)  # noqa: S301  asked for, of one's own journal
+        try:
+            state: Engine = pickle.loads(oldest.engine)  # noqa: S301  asked for, our own journal
+        except (pickle.UnpicklingError, AttributeError, ImportError, EOFError) as e:
+            raise StorageError(
+                f"the journal after event {oldest.seq}: its snapshot is of {oldest.code},"
+                f" which this version cannot begin with: {e}"
+            ) from e
         return oldest.seq, state
     try:
         essentials.read(oldest.essentials, engine, at=oldest.at)

@@ -8,16 +8,22 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from server.engine.registry import Point, Registry
-from server.history.stretch import REASONS, TIME_QUALITIES, Stretch, filled
+from server.history.recording import Recording
+from server.history.stretch import NO_GATEWAY, REASONS, TIME_QUALITIES, Stretch, filled
 from telemetry import extension as mw
 from telemetry.instant import Instant
-from telemetry.point import PointId
+from telemetry.point import PointId, is_name
 from telemetry.sample import Quality, Reason, TimeQuality
 from telemetry.sparkplug import DataType, MessageKind, Metric, Payload, Property, Topic, encode
 
 DEVICE_POINTS_MAX = 150
 """Points of one device: its birth stays below what a broker takes."""
+
+GATEWAY = "recording"
+"""The gateway of samples of which a recording does not tell it."""
 
 HELD_MAX = 500_000
 """Samples of one gateway that may wait for an acknowledgement; more are not read meanwhile."""
@@ -176,17 +182,31 @@ class Speaker:
 
 
 def speakers_of(
-    registry: Registry, *, group: str, epoch: int, speed: float = 1.0
-) -> dict[str, Speaker]:
-    """Return one gateway for each zone, named after it, that has all points of the zone."""
-    by_zone: dict[str, list[Point]] = {}
+    recording: Recording, registry: Registry, *, group: str, epoch: int, speed: float = 1.0
+) -> list[Speaker]:
+    """Return the gateways of a recording, each with the points that it reported first."""
+    gateway_of = gateways_of(recording)
+    by_gateway: dict[str, list[Point]] = {}
     for name in sorted(registry.points):
-        point = registry.points[name]
-        by_zone.setdefault(point.zone, []).append(point)
-    return {
-        zone: Speaker(zone, points, group=group, epoch=epoch, speed=speed)
-        for zone, points in by_zone.items()
-    }
+        if name in recording.points:
+            by_gateway.setdefault(gateway_of.get(name, GATEWAY), []).append(registry.points[name])
+    return [
+        Speaker(edge, points, group=group, epoch=epoch, speed=speed)
+        for edge, points in sorted(by_gateway.items())
+    ]
+
+
+def gateways_of(recording: Recording) -> dict[str, str]:
+    """Return which gateway first reported each point, as far as the recording tells."""
+    found: dict[str, str] = {}
+    for stretch in recording.stretches():
+        if stretch.gateway is None:
+            continue
+        pairs = np.unique(np.stack([stretch.point, stretch.gateway]), axis=1)
+        for point, gateway in pairs.T.tolist():
+            if gateway != NO_GATEWAY and is_name(stretch.gateways[gateway]):
+                found.setdefault(recording.points[point], stretch.gateways[gateway])
+    return found
 
 
 def scans_of(

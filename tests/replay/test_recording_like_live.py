@@ -41,8 +41,8 @@ def as_messages(recording):
         Linked(at=now, up=True),
     ):
         yield from engine.apply(event)
-    speakers = speakers_of(registry, group="replay", epoch=1)
-    for speaker in speakers.values():
+    speakers = speakers_of(recording, registry, group="replay", epoch=1)
+    for speaker in speakers:
         for message in speaker.births(now):
             yield from engine.apply(Arrived(at=now, topic=message.topic, payload=message.payload))
     for stretch in recording.stretches():
@@ -50,7 +50,7 @@ def as_messages(recording):
             while now + 1_000 < came:
                 now += 1_000
                 yield from engine.apply(Tick(at=now))
-            for speaker in speakers.values():
+            for speaker in speakers:
                 for m in speaker.say(rows, at=came):
                     yield from engine.apply(Arrived(at=came, topic=m.topic, payload=m.payload))
                 speaker.acknowledged(1, speaker.offset)

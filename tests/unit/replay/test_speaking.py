@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from server.engine.effects import Accepted, AckDue, MessageDropped
 from server.engine.engine import Engine
 from server.engine.events import Arrived, RegistryChanged
-from server.replay.speaking import DEVICE_POINTS_MAX, Row, Speaker, speakers_of
+from server.replay.speaking import DEVICE_POINTS_MAX, Row, Speaker
 from telemetry.instant import Instant
 from telemetry.sample import Quality, Reason
 from telemetry.sparkplug import decode, parse_topic
@@ -95,7 +95,7 @@ def test_a_zone_of_many_points_is_several_devices():
 
 
 def test_a_faster_recording_tells_shorter_periods():
-    speaker = speakers_of(KNOWN, group="g", epoch=1, speed=4.0)["north"]
+    speaker = Speaker("north", POINTS, group="g", epoch=1, speed=4.0)
     birth = list(speaker.births(START))[1]
     metrics = decode(birth.payload).metrics
 
