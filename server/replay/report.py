@@ -44,7 +44,8 @@ def page_of(result: Result) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    said = _Tongues(result.played.registry)
+    is_short = result.played.end - result.played.begin < 2 * DAY_MS
+    said = _Tongues(result.played.registry, form="%Y-%m-%d %H:%M" + (":%S" if is_short else ""))
     environment.globals |= {
         "t": said.text,
         "kind": said.kind,
@@ -78,7 +79,8 @@ def page_of(result: Result) -> str:
 class _Tongues:
     """Says everything in both languages at once; the page shows one of them."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, form: str) -> None:
+        self._form = form
         self._screens = {
             language: Screen(
                 Viewer(language=language, pressure_unit=_PRESSURE[language], operator=""), registry
@@ -121,7 +123,7 @@ class _Tongues:
         """Return an instant where the water is."""
         if at is None:
             return "–"
-        return datetime.fromtimestamp(at / 1000, self.timezone).strftime("%Y-%m-%d %H:%M")
+        return datetime.fromtimestamp(at / 1000, self.timezone).strftime(self._form)
 
     def names(self, point: str) -> dict[str, str]:
         """Return a point's name in each language."""

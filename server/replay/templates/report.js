@@ -75,7 +75,7 @@ class Chart {
       width: this.plot.clientWidth, height: 205, tzDate: zoned,
       cursor: { drag: { x: true, y: false }, sync: { key: "replay" }, points: { size: 5 } },
       scales: { x: { time: true }, y: { range: (u, a, b) => padded(a, b) } },
-      axes: [{ ...axis, size: 28, values: dated }, { ...axis, size: 60, values: (u, ticks) => ticks.map((v) => plain(v, ticks, decimals)) }],
+      axes: [{ ...axis, size: 28, space: 84, values: dated }, { ...axis, size: 60, values: (u, ticks) => ticks.map((v) => plain(v, ticks, decimals)) }],
       series: [{}, { ...stroke }, { ...stroke }],
       bands: isOne ? [] : [{ series: [2, 1], fill: `${line}55` }],
       hooks: { drawClear: [(u) => this.bars(u)], draw: [(u) => this.marks(u)] },
