@@ -41,7 +41,10 @@ _SHARES = (0.02, 0.05, 0.10)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TruthScore:
-    """What became of one truth. Volumes are unknown where nobody wrote down what it let out."""
+    """What became of one truth. Volumes are unknown where nobody wrote down what it let out.
+
+    Alarms are told of bursts alone: in months of a leak its zone has others.
+    """
 
     truth: Truth
     outcome: Outcome
@@ -202,8 +205,10 @@ def _truth_score(
     over = end if truth.end is None else min(truth.end, end)
     by = None if verdict is None else verdict.by
     until = over if by is None else by.at
-    alarm_at = _alarm_at(truth, lines, until=until)
-    detected = alarm_at if truth.kind is TruthKind.BURST and alarm_at is not None else until
+    alarm_at = None
+    if truth.kind is TruthKind.BURST:
+        alarm_at = _alarm_at(truth, lines, until=min(until, truth.begin + window_ms(truth)))
+    detected = until if alarm_at is None else alarm_at
     outcome = Outcome.OLDER if truth.begin < begin else Outcome.MISSED
     if verdict is not None:
         outcome = verdict.outcome

@@ -13,12 +13,15 @@ from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Instant
 BUCKETS_MAX = 2_400
 """Of each curve: a year becomes a bucket of four hours, and two of them are a pixel on a screen."""
 
+CELLS_MAX = 300_000
+"""Buckets of all curves together: a page of many points stays below 5 MB, with wider buckets."""
+
 _WAITING_MAX = 100_000
 _WIDTHS_MS = (
     *(n * SECOND_MS for n in (1, 2, 5, 10, 15, 30)),
     *(n * MINUTE_MS for n in (1, 2, 5, 10, 15, 30)),
     *(n * HOUR_MS for n in (1, 2, 4, 6, 12)),
-    *(n * DAY_MS for n in (1, 2, 7)),
+    *(n * DAY_MS for n in (1, 2, 7, 28, 364)),
 )
 
 
@@ -26,9 +29,10 @@ class Trends:
     """Takes in samples in any order; memory is bounded by points and buckets."""
 
     def __init__(self, points: Sequence[str], *, begin: int, end: int, cadence_ms: int) -> None:
-        least = max(cadence_ms, (end - begin) / BUCKETS_MAX)
         self.points = tuple(points)
-        self.width_ms = next((w for w in _WIDTHS_MS if w >= least), DAY_MS * 7)
+        most = max(100, min(BUCKETS_MAX, CELLS_MAX // max(1, len(self.points))))
+        least = max(cadence_ms, (end - begin) / most)
+        self.width_ms = next((w for w in _WIDTHS_MS if w >= least), _WIDTHS_MS[-1])
         self.begin = Instant(begin - begin % self.width_ms)
         self.buckets = max(1, -(-(end - self.begin + 1) // self.width_ms))
         shape = len(self.points) * self.buckets

@@ -22,6 +22,16 @@ document.getElementById("theme").onclick = () => {
   draw();
 };
 document.getElementById("print").onclick = () => window.print();
+let themeBefore = null; // paper is light
+addEventListener("beforeprint", () => {
+  themeBefore = root.dataset.theme;
+  root.dataset.theme = "light";
+  draw();
+});
+addEventListener("afterprint", () => {
+  root.dataset.theme = themeBefore;
+  draw();
+});
 
 function make(tag, parent, name) {
   const element = document.createElement(tag);
@@ -147,7 +157,7 @@ const padded = (low, high) => {
 
 const two = (n) => String(n).padStart(2, "0");
 const dated = (u, ticks) => {
-  const step = (ticks[1] ?? 0) - (ticks[0] ?? 0);
+  const step = ticks.length > 1 ? ticks[1] - ticks[0] : u.scales.x.max - u.scales.x.min;
   return ticks.map((seconds) => {
     const d = zoned(seconds);
     const day = `${two(d.getMonth() + 1)}-${two(d.getDate())}`;

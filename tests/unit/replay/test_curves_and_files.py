@@ -40,6 +40,13 @@ def test_a_spike_in_a_year_is_kept_and_a_gap_stays_a_gap():
     assert set(trends.high("b/flow")) == {None}
 
 
+def test_a_thousand_points_share_the_page():
+    points = [f"p{n}/pressure" for n in range(1_000)]
+    trends = Trends(points, begin=BEGIN, end=BEGIN + 365 * DAY_MS, cadence_ms=5 * MINUTE_MS)
+
+    assert trends.buckets * len(points) <= 310_000
+
+
 def test_net_inflow_is_what_comes_in_less_what_goes_out():
     trends = Trends(["in/flow", "out/flow"], begin=0, end=MINUTE_MS, cadence_ms=MINUTE_MS)
     trends.add(stretch([0, 1, 0, 1], [0, 0, 1, 1], [10.0, 3.0, 20.0, 5.0]))
