@@ -244,9 +244,11 @@ def verify_journal(journal: Survey, asked: Asked, *, progress: Progress) -> Veri
     if asked.end is not None:
         rows = reader.rows(after=before)
         last = min(last, max((seq for seq, at, _, _ in rows if at < asked.end), default=before))
-    recorded = (one for one in reader.recorded(after=(before, ALL_OF_IT)) if one[0] <= last)
+    known = max((before, ALL_OF_IT), reader.effects_pruned())
+    recorded = (one for one in reader.recorded(after=known) if one[0] <= last)
     events = _through(reader.read(after=before), last)
-    return verify(recorded, derived(run_events(events, engine=engine, progress=progress)))
+    found = derived(run_events(events, engine=engine, progress=progress))
+    return verify(recorded, (one for one in found if one[:2] > known))
 
 
 def counts_of(said: tuple[Said, ...]) -> dict[str, dict[str, int]]:
