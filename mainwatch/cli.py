@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     server.add_argument("--part", choices=("intake", "desk", "influx"), help=argparse.SUPPRESS)
     _add_sim(commands)
     add_recordings(commands)
+    _add_replay(commands)
     check = commands.add_parser(
         "check",
         help="read configuration files and recordings, say what is wrong, touch nothing",
@@ -120,6 +121,12 @@ def _add_sim(commands: Any) -> None:
     from mainwatch.sim_command import add_acts
 
     add_acts(_add_program(commands, "sim", "run the pretend field", _run_sim))
+
+
+def _add_replay(commands: Any) -> None:
+    from mainwatch.replay_command import add_replay
+
+    add_replay(commands)
 
 
 def _run_gateway(options: argparse.Namespace) -> int:
