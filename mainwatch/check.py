@@ -35,10 +35,18 @@ def _examine(path: Path, devices: Path) -> None:
         _examine_scenario(path, devices)
     elif "registers" in body:
         load_register_map(path)
+    elif "policy" in body:
+        from server.servicecore.rulebook import load_policy
+
+        load_policy(path.parent, path.stem)
+    elif "calendar" in body:
+        from server.servicecore.rulebook import CalendarFile
+
+        refuse(path, load(path, CalendarFile).problems())
     else:
         raise ConfigError(
-            f"{path}: expected one of the tables gateway, server, sim, scenario or registers,"
-            " found none"
+            f"{path}: expected one of the tables gateway, server, sim, scenario, registers, policy"
+            " or calendar, found none"
         )
 
 

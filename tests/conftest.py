@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import requirements
+
 collect_ignore = ["contract/sparkplug_peer.py"]  # runs in an environment of its own
 
 
@@ -12,6 +14,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite golden files; review them like code"
     )
+    parser.addoption(
+        "--requirements", action="store_true", help="write docs/requirements.md from this run"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--requirements"):
+        config.pluginmanager.register(requirements.Gathered())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    requirements.mark(items)
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The audit trail: append an act inside the transaction that does it, and verify the whole."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +26,7 @@ class Act:
     before: str = ""
     after: str = ""
     reason: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def append(session: AsyncSession, act: Act) -> Entry:
@@ -38,12 +41,25 @@ async def append(session: AsyncSession, act: Act) -> Entry:
         before=act.before,
         after=act.after,
         reason=act.reason,
+        data=dict(act.data),
         prev_hash=last.hash if last else chain.GENESIS,
     )
     entry.hash = chain.link(entry.prev_hash, _body(entry))
     session.add(entry)
     await session.flush()
     return entry
+
+
+async def entries_of(session: AsyncSession, entity: str) -> Sequence[Entry]:
+    """Return what was done to one thing, in order."""
+    found = await session.scalars(select(Entry).where(Entry.entity == entity).order_by(Entry.seq))
+    return list(found)
+
+
+async def head(session: AsyncSession) -> tuple[int, str]:
+    """Return (seq, hash) of the newest entry: what is kept elsewhere so that a cut is evident."""
+    last = await session.scalar(select(Entry).order_by(Entry.seq.desc()).limit(1))
+    return (last.seq, last.hash) if last else (0, chain.GENESIS)
 
 
 async def first_break(session: AsyncSession) -> int | None:
@@ -54,7 +70,7 @@ async def first_break(session: AsyncSession) -> int | None:
 
 
 def _body(entry: Entry) -> dict[str, object]:
-    return {
+    body: dict[str, object] = {
         "seq": entry.seq,
         "at": entry.at,
         "actor": entry.actor,
@@ -64,3 +80,6 @@ def _body(entry: Entry) -> dict[str, object]:
         "after": entry.after,
         "reason": entry.reason,
     }
+    if entry.data:  # entries of the first release have none, and their hashes stand
+        body["data"] = entry.data
+    return body
