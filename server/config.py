@@ -84,6 +84,13 @@ class JournalSection(_Section):
     effects_keep_days: Annotated[float, Field(gt=0)] = 3_650
 
 
+class RulesSection(_Section):
+    """Which policy the tickets run by: the name of a file in policies/."""
+
+    policy: Name = "demo-water"
+    folder: Path | None = None  # holds policies/ and calendars/; the ones that ship where absent
+
+
 class BilingualName(_Section):
     """A name in both languages of the screens."""
 
@@ -131,6 +138,7 @@ class ServerConfig(_Section):
     page: PageSection = PageSection()
     history: HistorySection = HistorySection()
     journal: JournalSection = JournalSection()
+    rules: RulesSection = RulesSection()
     zone: tuple[ZoneSection, ...] = ()
     point: tuple[PointSection, ...] = ()
 

@@ -145,7 +145,7 @@ def where(
 ) -> Routed:
     """Return where an order goes; before any unit is entered, to the desk on duty."""
     if not units:
-        return Routed(desk="", because="no unit is entered")
+        return Routed(desk="")  # nobody is named before the first unit is entered
     return routing.route(
         order.category, order.zone, policy=policy, units=units, duties=duties, at=now, nature=nature
     )
@@ -160,7 +160,7 @@ async def open_ticket(
     book: RuleBook,
     now: Instant,
 ) -> Ticket:
-    """Open a ticket with its calls and its entry in the trail. Raises `Refused` for empty fields."""
+    """Open a ticket with its calls and its entry in the trail. Raises `Refused`."""
     count = await session.scalar(select(func.count()).select_from(Ticket)) or 0
     number = f"T-{count + 1:06}"  # no ticket is ever deleted, so the count is the last number
     fields = {
@@ -172,36 +172,7 @@ async def open_ticket(
     missing = missing_fields(fields, points=order.data.get("points", ()))
     if missing:
         raise Refused("fields_missing", subject=number, fields=", ".join(missing))
-    routing_data = {k: v for k, v in asdict(routed).items() if v}
-    ticket = Ticket(
-        number=number,
-        incident=order.incident,
-        zone=order.zone,
-        kind=order.kind,
-        severity=order.severity,
-        state=FIRST,
-        since=now,
-        created_at=now,
-        holder="",
-        result="",
-        data={**order.data, "routing": routing_data},
-        dispatch_uuid=order.identity[0],
-        dispatch_seq=order.identity[1],
-        dispatch_n=order.identity[2],
-        category=order.category,
-        parent=order.parent,
-        unit=routed.desk,
-        crew=routed.crew,
-        policy_rev=book.policy.revision,
-        is_drill=order.is_drill,
-        contact=order.contact,
-        waited_from="",
-        fields=fields,
-        facts=dict(order.facts or {}),
-        waived={},
-        asked={},
-        keep_until=None,
-    )
+    ticket = _new_ticket(number, order, routed, fields, revision=book.policy.revision, now=now)
     session.add(ticket)
     told = {} if order.reported_at is None else {"reported_at": order.reported_at}
     await append(
@@ -225,6 +196,47 @@ async def open_ticket(
         await _owe_calls(session, ticket, book.policy, now=now)
         await _to_work(session, order.incident, now=now)
     return ticket
+
+
+def _new_ticket(
+    number: str,
+    order: Order,
+    routed: Routed,
+    fields: dict[str, str],
+    *,
+    revision: str,
+    now: Instant,
+) -> Ticket:
+    routing_data = {k: v for k, v in asdict(routed).items() if v}
+    return Ticket(
+        number=number,
+        incident=order.incident,
+        zone=order.zone,
+        kind=order.kind,
+        severity=order.severity,
+        state=FIRST,
+        since=now,
+        created_at=now,
+        holder="",
+        result="",
+        data={**order.data, "routing": routing_data},
+        dispatch_uuid=order.identity[0],
+        dispatch_seq=order.identity[1],
+        dispatch_n=order.identity[2],
+        category=order.category,
+        parent=order.parent,
+        unit=routed.desk,
+        crew=routed.crew,
+        policy_rev=revision,
+        is_drill=order.is_drill,
+        contact=order.contact,
+        waited_from="",
+        fields=fields,
+        facts=dict(order.facts or {}),
+        waived={},
+        asked={},
+        keep_until=None,
+    )
 
 
 async def org(session: AsyncSession) -> tuple[list[Unit], list[Duty]]:

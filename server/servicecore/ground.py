@@ -101,7 +101,9 @@ class Ground:
                 )
             )
             system = Actor(name=trail.SYSTEM, roles=frozenset())
-            await self.record(session, system, "adopt", f"policy:{policy.id}", after=policy.revision)
+            await self.record(
+                session, system, "adopt", f"policy:{policy.id}", after=policy.revision
+            )
 
     async def policy(self, session: AsyncSession, revision: str) -> Policy:
         """Return the policy that a ticket is pinned to; today's for one that is pinned to none."""

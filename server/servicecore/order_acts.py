@@ -1,4 +1,4 @@
-"""What people do to a ticket without moving it: urge, report, extend, expedite, waive, hand over."""
+"""What people do to a ticket without moving it: urge, report, extend, expedite, waive, pass on."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -171,9 +171,7 @@ class OrderActs:
                 check(who, Right.EXTEND_LONG)
             await self._decide(session, row, "extension", who, is_granted=is_granted, text=text)
 
-    async def ask_expedite(
-        self, ticket: str, *, actor: Person, clock: str, reason: str
-    ) -> None:
+    async def ask_expedite(self, ticket: str, *, actor: Person, clock: str, reason: str) -> None:
         """Ask a leader for a shorter limit: 急事特办 (R26)."""
         async with self._ground.acting(actor, Right.ASK_EXPEDITE, text=reason) as (session, who):
             row = await _open(session, ticket)

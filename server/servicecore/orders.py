@@ -155,9 +155,7 @@ class Orders:
         if not units:
             return {}
         if unit:
-            known = {u.id: u for u in units} | {
-                u.kind: u for u in units if u.kind == DEPARTMENT
-            }
+            known = {u.id: u for u in units} | {u.kind: u for u in units if u.kind == DEPARTMENT}
             if unit not in known:
                 words = ", ".join(u.id for u in units)
                 raise Refused("unknown_area", unit=unit, zone=row.zone, allowed_words=words)
@@ -177,9 +175,7 @@ class Orders:
 
     async def _check_close(self, session: AsyncSession, row: Ticket) -> None:
         children = await session.scalars(
-            select(Ticket.number).where(
-                Ticket.parent == row.number, Ticket.state.not_in(SETTLED)
-            )
+            select(Ticket.number).where(Ticket.parent == row.number, Ticket.state.not_in(SETTLED))
         )
         if open_ones := list(children):
             raise Refused("children_open", ticket=row.number, tickets=", ".join(open_ones))
@@ -187,15 +183,11 @@ class Orders:
         if missing:
             raise Refused("evidence_missing", ticket=row.number, fields=", ".join(missing))
 
-    async def _missing_evidence(
-        self, session: AsyncSession, row: Ticket
-    ) -> tuple[Evidence, ...]:
+    async def _missing_evidence(self, session: AsyncSession, row: Ticket) -> tuple[Evidence, ...]:
         entries = await entries_of(session, row.number)
         return workorder.missing_evidence(
             _since_reopened(entries),
-            fields_missing=workorder.missing_fields(
-                row.fields, points=row.data.get("points", ())
-            )
+            fields_missing=workorder.missing_fields(row.fields, points=row.data.get("points", ()))
             if row.fields
             else (),  # a ticket of the first release was issued without them
             waived=row.waived,
@@ -397,9 +389,7 @@ def _priority(row: Ticket) -> int:
     return routing.priority(row.severity, affects_sensitive=bool(row.facts.get("is_sensitive")))
 
 
-def _child(
-    parent: Ticket, name: str, task: str, *, category: Category = Category.REPAIR
-) -> Order:
+def _child(parent: Ticket, name: str, task: str, *, category: Category = Category.REPAIR) -> Order:
     return Order(
         incident=parent.incident,
         zone=parent.zone,
@@ -419,5 +409,3 @@ def _child(
         is_drill=parent.is_drill,
         facts=parent.facts,
     )
-
-

@@ -13,6 +13,7 @@ from server.servicecore.rules.policy import NO_POLICY, Policy, required_inputs, 
 from server.servicecore.rules.policy_form import PolicyFile, Source
 from telemetry.errors import ConfigError
 from telemetry.instant import HOUR_MS
+from telemetry.units import to_house
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -72,6 +73,11 @@ class RuleBook:
     policy: Policy
     calendar: WorkCalendar
     night: tuple[int, ...] = ()
+
+    def promised_kpa(self, place: str) -> float | None:
+        """Return the least pressure that the policy promises at places of a kind, or None."""
+        promised = self.policy.number(f"pressure.{place}.min_mpa")
+        return None if promised is None else to_house(promised, "MPa")
 
     @classmethod
     def none(cls) -> "RuleBook":

@@ -151,7 +151,10 @@ def _facts(viewer: Viewer, board: Board, present: Present) -> dict[str, Any]:
         "queued": {c.subject for c in board.queued},
         "points": rows,
         "arrivals": arrivals,
-        "steps": lambda state: workorder.allowed(State(state)),
+        "steps": lambda ticket: workorder.offered(
+            State(ticket.state), has_requester=bool(ticket.contact)
+        ),
+        "track": workorder.TRACK,
         "needs_text": NEEDS_TEXT,
         "shapes": SEVERITY_SHAPES,
         "good": int(Quality.GOOD),

@@ -124,6 +124,12 @@ SETTLED = FINAL | {State.CLOSED}
 WORKING = frozenset(state for state, steps in TRANSITIONS.items() if Step.WAIT in steps)
 """States in which somebody is at work, and which a ticket can wait from."""
 
+TRACK = (
+    *(State.ISSUED, State.ACCEPTED, State.ON_SITE, State.DIAGNOSED, State.ISOLATED),
+    *(State.RESTORED, State.REPLIED, State.CLOSED),
+)
+"""The milestones that a screen shows; what lies between belongs to the one before it."""
+
 HAPPENED = {
     Step.ACCEPT: "accepted",
     Step.DEPART: "departed",

@@ -6,7 +6,7 @@ trail.
 
 from typing import Any
 
-from sqlalchemy import String
+from sqlalchemy import Float, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.servicecore.store.tables import Row
@@ -28,7 +28,7 @@ class Case(Row):
     restored_at: Mapped[int | None]
     verified_at: Mapped[int | None]
     verified_by: Mapped[str]
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
 
@@ -72,7 +72,7 @@ class Contact(Row):
     informed_at: Mapped[int | None]
     waiver: Mapped[str]
     is_drill: Mapped[bool]
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
 
@@ -94,7 +94,7 @@ class Work(Row):
     noticed_at: Mapped[int | None]
     state: Mapped[str]  # planned | begun | ended | cancelled
     by: Mapped[str]
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
 
@@ -118,7 +118,7 @@ class Operation(Row):
     reason: Mapped[str]
     incident: Mapped[str]
     work: Mapped[str]
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
 
@@ -133,9 +133,9 @@ class PressurePoint(Row):
     place: Mapped[str]  # which `pressure.<place>.min_mpa` of the policy holds
     health: Mapped[str]  # good | doubtful | broken
     calibrated_at: Mapped[int | None]
-    covers_km2: Mapped[float]
+    covers_km2: Mapped[float] = mapped_column(Float)
     note: Mapped[str]
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
 
@@ -194,7 +194,7 @@ class Handover(Row):
     remarks: Mapped[str]
     lists: Mapped[dict[str, Any]]
     taken_at: Mapped[int | None]
-    version: Mapped[int]
+    version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
 

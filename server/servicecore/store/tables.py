@@ -1,7 +1,8 @@
 """The tables of the service core's own database: tickets, their trail, and what the engine says.
 
-Tickets and their trail belong to the desk; what else people keep is in `registers`. Alarms, incidents, proposals, gateways and points are
-what the engine's recorded effects say, kept for the screens and rebuilt from nothing else.
+Tickets and their trail belong to the desk; what else people keep is in `registers`. Alarms,
+incidents, proposals, gateways and points are what the engine's recorded effects say, kept for the
+screens and rebuilt from nothing else.
 """
 
 from typing import Any

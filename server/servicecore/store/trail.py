@@ -1,7 +1,11 @@
 """The audit trail: append an act inside the transaction that does it, and verify the whole."""
 
+import json
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -9,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.servicecore.rules import chain
 from server.servicecore.store.tables import Entry
+from telemetry.errors import StorageError
 from telemetry.instant import Instant
 
 SYSTEM = "mainwatch"
@@ -67,6 +72,44 @@ async def first_break(session: AsyncSession) -> int | None:
     entries = list(await session.scalars(select(Entry).order_by(Entry.seq)))
     place = chain.first_break((_body(e), e.prev_hash, e.hash) for e in entries)
     return None if place is None else entries[place].seq
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a look at a whole trail found."""
+
+    entries: int
+    first_break: int | None
+    missing_head: int | None
+    head: str
+
+
+def verify_file(path: Path, *, heads: Sequence[tuple[int, str]]) -> Verified:
+    """Check the trail of a database file, opened read-only. Raises `StorageError`."""
+    names = ("seq", "at", "actor", "entity", "verb", "before", "after", "reason")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            known = {row[1] for row in db.execute("PRAGMA table_info(ticket_event)")}
+            data = "data" if "data" in known else "'{}'"
+            query = f"SELECT {', '.join(names)}, {data}, prev_hash, hash"
+            rows = db.execute(f"{query} FROM ticket_event ORDER BY seq").fetchall()
+    except sqlite3.Error as e:
+        raise StorageError(f"{path}: expected the service core's database: {e}") from e
+    chained = []
+    for row in rows:
+        body: dict[str, object] = dict(zip(names, row, strict=False))
+        if row[-3] != "{}":
+            body["data"] = json.loads(row[-3])
+        chained.append((body, str(row[-2]), str(row[-1])))
+    place = chain.first_break(chained)
+    hashes = {int(row[0]): str(row[-1]) for row in rows}
+    lost = [seq for seq, digest in heads if seq and hashes.get(seq) != digest]
+    return Verified(
+        entries=len(rows),
+        first_break=None if place is None else int(rows[place][0]),
+        missing_head=lost[0] if lost else None,
+        head=chained[-1][2] if chained else chain.GENESIS,
+    )
 
 
 def _body(entry: Entry) -> dict[str, object]:

@@ -5,7 +5,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
 from server.servicecore.store.database import migrate
-from server.servicecore.store.tables import Row
+from server.servicecore.store.registers import KEPT
 
 
 def test_the_migrated_file_is_what_the_tables_say(tmp_path):
@@ -14,7 +14,7 @@ def test_the_migrated_file_is_what_the_tables_say(tmp_path):
 
     engine = create_engine(f"sqlite:///{path}")
     with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), Row.metadata)
+        differences = compare_metadata(MigrationContext.configure(connection), KEPT[0].metadata)
         mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
     engine.dispose()
 

@@ -16,7 +16,8 @@ from tests.support.books import book
 FOLDER = ROOT / "configs/policies"
 FILES = policy_files(FOLDER)
 PARENTS = {"any-utility", "cn-water", "cn-gas", "cn-heating"}
-PROFILES = sorted(set(FILES) - PARENTS - {"demo-water"})
+DEMOS = ["demo-gas", "demo-heating", "demo-water"]
+PROFILES = sorted(set(FILES) - PARENTS - set(DEMOS))
 requirement = pytest.mark.requirement
 
 NUMBERS = [
@@ -30,7 +31,7 @@ NUMBERS = [
 LIMITS = [
     ("R23", "shangzhi-gas", "handover", "2h", Mode.BUSINESS),
     ("R25", "shangzhi-gas", "contact_back", "3wd", Mode.WORKING_DAYS),
-    ("R70", "hotline-service", "accept", "20min", Mode.WALL),
+    ("R70", "hotline-intake", "accept", "20min", Mode.WALL),
     ("R71", "hohhot-heating", "repair", "24h", Mode.WALL),
     ("R72", "hohhot-heating", "onsite", "1h", Mode.WALL),
     ("R73", "xinyang-water", "repair", "24h", Mode.WALL),
@@ -123,8 +124,9 @@ def test_no_emergency_runs_on_the_clock_of_an_enquiry(name: str):
         load_rule_book(ROOT / "configs", name, live=True)
 
 
-def test_the_demonstration_lacks_nothing():
-    assert load_rule_book(ROOT / "configs", "demo-water", live=True).policy.id == "demo-water"
+@pytest.mark.parametrize("name", DEMOS)
+def test_a_demonstration_lacks_nothing(name: str):
+    assert load_rule_book(ROOT / "configs", name, live=True).policy.id == name
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
