@@ -1,17 +1,11 @@
 """Tickets at work: each use case is whole, in the trail, and refused with what would be allowed."""
 
-import asyncio
-import sqlite3
-from pathlib import Path
-
 import pytest
 
 from server.servicecore.contacts import Asked
 from server.servicecore.desk import Desk
 from server.servicecore.dispatch import Order
 from server.servicecore.orders import More
-from server.servicecore.plans import Planned
-from server.servicecore.rules import incident as cases
 from server.servicecore.rules.clocks import Verdict
 from server.servicecore.rules.permissions import Actor, Role
 from server.servicecore.rules.refusal import Refused
@@ -19,7 +13,7 @@ from server.servicecore.rules.routing import Category
 from server.servicecore.rules.workorder import FORM, Evidence, State, Step
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Instant
 from tests.support.books import book
-from tests.support.plant import AT, Journal, ManualClock, burst
+from tests.support.plant import AT, Journal, burst
 
 requirement = pytest.mark.requirement
 T1 = "T-000001"
@@ -34,34 +28,10 @@ CREW_WAY = (
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def run(tmp_path: Path, clock: ManualClock, journal: Journal):
-    """Run an act on a desk that has caught up with a burst, under the policy of a name."""
-
-    def use(act, *, policy: str = "demo-water", with_burst: bool = True):
-        async def inside():
-            desk = await Desk.open(
-                tmp_path / "desk.db",
-                journal=tmp_path / "journal.db",
-                clock=clock,
-                book=book(policy),
-            )
-            try:
-                if with_burst:
-                    await desk.catch_up()
-                return await act(desk)
-            finally:
-                await desk.close()
-
-        if with_burst and journal.seq == 0:
-            journal.record(*burst(1, at=AT))
-        return asyncio.run(inside())
-
-    return use
+def run_burst(run, journal: Journal):
+    """Run an act on a desk that has the ticket of a burst."""
+    journal.record(*burst(1, at=AT))
+    return run
 
 
 def role(*roles: Role, name: str = "Li", unit: str = "") -> Actor:
@@ -101,13 +71,13 @@ async def man(desk: Desk, *units: tuple[str, str, tuple[str, ...]]) -> None:
 
 
 @requirement("R09", "R20", "R70")
-def test_telemetry_opens_a_ticket_with_its_fields_its_policy_and_its_clocks(run, clock):
+def test_telemetry_opens_a_ticket_with_its_fields_its_policy_and_its_clocks(run_burst, clock):
     async def act(desk: Desk):
         clock.at += 5 * MINUTE_MS
         ticket = (await desk.board()).tickets[0]
         return ticket, {r.clock: r for r in await desk.orders.clocks(T1)}
 
-    ticket, clocks = run(act)
+    ticket, clocks = run_burst(act)
 
     assert ticket.fields["sender"] == "system:burst"
     assert ticket.fields["cause"].startswith("zone north inflow rose")
@@ -121,7 +91,7 @@ def test_telemetry_opens_a_ticket_with_its_fields_its_policy_and_its_clocks(run,
 
 
 @requirement("R115")
-def test_the_whole_way_of_the_trade_ends_in_the_archive(run, clock):
+def test_the_whole_way_of_the_trade_ends_in_the_archive(run_burst, clock):
     async def act(desk: Desk):
         await walk(desk)
         await desk.order_acts.report(T1, actor="Zhao", text="pipe is dry")
@@ -131,7 +101,7 @@ def test_the_whole_way_of_the_trade_ends_in_the_archive(run, clock):
         archived = await desk.orders.archive(actor="Sun", before=Instant(clock.at))
         return archived, await desk.orders.history(T1), (await desk.board()).tickets[0]
 
-    archived, history, ticket = run(act)
+    archived, history, ticket = run_burst(act)
 
     assert archived == [T1]
     assert ticket.state == State.ARCHIVED
@@ -142,7 +112,7 @@ def test_the_whole_way_of_the_trade_ends_in_the_archive(run, clock):
 
 
 @requirement("R37", "R110")
-def test_a_reply_keeps_result_time_handler_and_the_service_form(run):
+def test_a_reply_keeps_result_time_handler_and_the_service_form(run_burst):
     form = dict.fromkeys(FORM, "x")
 
     async def act(desk: Desk):
@@ -153,14 +123,14 @@ def test_a_reply_keeps_result_time_handler_and_the_service_form(run):
         await desk.step(T1, Step.REPLY, actor="Zhao", text="clamp", more=More(form=form))
         return (await desk.orders.history(T1))[-1]
 
-    entry = run(act)
+    entry = run_burst(act)
 
     assert (entry.actor, entry.reason, entry.at) == ("Zhao", "clamp", AT)
     assert entry.data == {"handler": "Zhao", "form": form}
 
 
 @requirement("R35", "R95")
-def test_a_ticket_is_closed_with_its_evidence_and_not_before(run):
+def test_a_ticket_is_closed_with_its_evidence_and_not_before(run_burst):
     async def act(desk: Desk):
         number = await desk.contacts.make_ticket(
             await desk.contacts.record(CALL, actor="Qian"), actor="Qian"
@@ -175,10 +145,10 @@ def test_a_ticket_is_closed_with_its_evidence_and_not_before(run):
         await desk.step(number, Step.CALL_BACK, actor="Sun")
         return await desk.step(number, Step.CLOSE, actor="Sun")
 
-    assert run(act) is State.CLOSED
+    assert run_burst(act) is State.CLOSED
 
 
-def test_who_is_not_satisfied_reopens_until_the_loop_is_ended_with_a_reason(run):
+def test_who_is_not_satisfied_reopens_until_the_loop_is_ended_with_a_reason(run_burst):
     async def act(desk: Desk):
         number = await desk.contacts.make_ticket(
             await desk.contacts.record(CALL, actor="Qian"), actor="Qian"
@@ -198,20 +168,20 @@ def test_who_is_not_satisfied_reopens_until_the_loop_is_ended_with_a_reason(run)
         await desk.order_acts.waive(number, Evidence.CALL_BACK, actor="Sun", reason="loop_ended")
         return again, await desk.step(number, Step.CLOSE, actor="Sun")
 
-    assert run(act) == (State.REOPENED, State.CLOSED)
+    assert run_burst(act) == (State.REOPENED, State.CLOSED)
 
 
-def test_what_waits_goes_on_where_it_was(run):
+def test_what_waits_goes_on_where_it_was(run_burst):
     async def act(desk: Desk):
         await walk(desk, way=CREW_WAY[:4])
         await desk.step(T1, Step.WAIT, actor="Zhao", text="no key", more=More(code="waiting_key"))
         return await desk.step(T1, Step.RESUME, actor="Zhao")
 
-    assert run(act) is State.DIAGNOSED
+    assert run_burst(act) is State.DIAGNOSED
 
 
 @requirement("R71", "R72")
-def test_a_diagnosis_settles_which_clock_of_hohhot_runs(run):
+def test_a_diagnosis_settles_which_clock_of_hohhot_runs(run_burst):
     async def act(desk: Desk):
         before = [r.clock for r in await desk.orders.clocks(T1)]
         await walk(desk, way=CREW_WAY[:3])
@@ -219,20 +189,20 @@ def test_a_diagnosis_settles_which_clock_of_hohhot_runs(run):
         await desk.step(T1, Step.DIAGNOSE, actor="Zhao", text="weld", more=more)
         return before, [r.clock for r in await desk.orders.clocks(T1)]
 
-    assert run(act, policy="hohhot-heating") == (["repair", "onsite"], ["repair"])
+    assert run_burst(act, policy="hohhot-heating") == (["repair", "onsite"], ["repair"])
 
 
-def test_a_ticket_keeps_the_policy_it_was_opened_under(run):
+def test_a_ticket_keeps_the_policy_it_was_opened_under(run_burst):
     async def look(desk: Desk):
         return [r.clock for r in await desk.orders.clocks(T1)]
 
-    run(look, policy="hohhot-heating")
+    run_burst(look, policy="hohhot-heating")
 
-    assert run(look, policy="demo-water") == ["repair", "onsite"]
+    assert run_burst(look, policy="demo-water") == ["repair", "onsite"]
 
 
 @requirement("R64")
-def test_a_limit_that_passed_is_on_record_once_and_for_good(run, clock):
+def test_a_limit_that_passed_is_on_record_once_and_for_good(run_burst, clock):
     async def act(desk: Desk):
         clock.at += 20 * MINUTE_MS
         early = await desk.orders.watch()
@@ -243,7 +213,7 @@ def test_a_limit_that_passed_is_on_record_once_and_for_good(run, clock):
         reading = (await desk.orders.clocks(T1))[0]
         return early, late, again, reading.verdict, (await desk.orders.history(T1))[2]
 
-    early, late, again, verdict, entry = run(act)
+    early, late, again, verdict, entry = run_burst(act)
 
     assert (early, late, again) == ([], [(T1, "accept")], [])
     assert verdict is Verdict.MISSED
@@ -251,9 +221,7 @@ def test_a_limit_that_passed_is_on_record_once_and_for_good(run, clock):
 
 
 @requirement("R97")
-def test_the_queue_begins_with_what_is_most_urgent(run, clock, journal):
-    journal.record(*burst(1, at=AT))
-
+def test_the_queue_begins_with_what_is_most_urgent(run_burst, clock, journal):
     async def act(desk: Desk):
         call = await desk.contacts.record(CALL, actor="Qian")
         old = await desk.contacts.make_ticket(call, actor="Qian")
@@ -262,7 +230,7 @@ def test_the_queue_begins_with_what_is_most_urgent(run, clock, journal):
         await desk.catch_up()
         return old, [q.ticket.number for q in await desk.orders.queue()]
 
-    old, queue = run(act)
+    old, queue = run_burst(act)
 
     assert queue == [T1, "T-000003", old]
 
@@ -288,7 +256,7 @@ def test_a_burst_goes_to_the_desk_of_its_area_and_at_once_to_its_crew(run, clock
         await desk.catch_up()
         return (await desk.board()).tickets[0], await desk.orders.history(T1)
 
-    ticket, history = run(act, with_burst=False)
+    ticket, history = run(act)
 
     assert (ticket.unit, ticket.crew) == ("north-desk", "north-crew")
     assert ticket.data["routing"]["representative"] == "Sun"
@@ -312,7 +280,7 @@ def test_a_burst_is_never_held_back_for_want_of_a_liaison_but_a_person_is_told(r
             await desk.dispatch("INC-000002", actor="Li")
         return unmanned, (await desk.board()).tickets
 
-    unmanned, tickets = run(act, with_burst=False)
+    unmanned, tickets = run(act)
 
     assert unmanned == ("north-desk",)
     assert [(t.number, t.unit) for t in tickets] == [(T1, "")]
@@ -320,7 +288,7 @@ def test_a_burst_is_never_held_back_for_want_of_a_liaison_but_a_person_is_told(r
 
 
 @requirement("R62", "R64")
-def test_one_incident_of_fushun_has_orders_of_several_units_and_closes_after_them(run):
+def test_one_incident_of_fushun_has_orders_of_several_units_and_closes_after_them(run_burst):
     async def act(desk: Desk):
         await man(desk, ("north-desk", "branch", ("north",)), ("division", "repair_division", ()))
         made = await desk.orders.give_children(T1, actor="Li", place="outdoor")
@@ -334,7 +302,7 @@ def test_one_incident_of_fushun_has_orders_of_several_units_and_closes_after_the
         state = await desk.step(T1, Step.CLOSE, actor="Sun")
         return again, state, {t.number: t for t in (await desk.board()).tickets if t.parent}
 
-    again, state, children = run(act, policy="fushun-water")
+    again, state, children = run_burst(act, policy="fushun-water")
 
     assert (again, state) == ([], State.CLOSED)
     assert [c.unit for _, c in sorted(children.items())] == ["north-desk", "division", "north-desk"]
@@ -342,7 +310,7 @@ def test_one_incident_of_fushun_has_orders_of_several_units_and_closes_after_the
 
 
 @requirement("R53", "R63")
-def test_what_a_branch_cannot_solve_goes_to_the_department_with_its_used_time(run, clock):
+def test_what_a_branch_cannot_solve_goes_to_the_department_with_its_used_time(run_burst, clock):
     async def act(desk: Desk):
         await man(desk, ("north-desk", "branch", ("north",)), ("supply", "department", ()))
         await desk.step(T1, Step.ACCEPT, actor="Zhao")
@@ -357,7 +325,7 @@ def test_what_a_branch_cannot_solve_goes_to_the_department_with_its_used_time(ru
         ticket = (await desk.board()).tickets[0]
         return ticket, {r.clock: r for r in await desk.orders.clocks(T1)}
 
-    ticket, clocks = run(act)
+    ticket, clocks = run_burst(act)
 
     assert (ticket.state, ticket.unit, ticket.holder) == (State.ISSUED, "supply", "")
     assert clocks["repair"].due == AT + 24 * HOUR_MS
@@ -381,165 +349,6 @@ def test_an_order_without_its_fields_is_refused_and_nothing_is_changed(run):
             await desk.orders.open(order, actor="Li")
         return await desk.board()
 
-    board = run(act, with_burst=False)
+    board = run(act)
 
     assert (board.tickets, [e.verb for e in board.trail]) == ((), ["adopt"])
-
-
-# --- beside the way -------------------------------------------------------------------------------
-
-
-@requirement("R95", "R96")
-def test_urges_are_counted_and_instructions_asked_and_given(run):
-    async def act(desk: Desk):
-        first = await desk.order_acts.urge(T1, actor="Qian", text="the street is under water")
-        second = await desk.order_acts.urge(T1, actor="Qian", text="still")
-        await desk.order_acts.ask_instruction(T1, actor="Zhao", text="close the road?", of="leader")
-        await desk.order_acts.instruct(T1, actor="Chief", text="close it")
-        with pytest.raises(Refused, match="say why"):
-            await desk.order_acts.urge(T1, actor="Qian", text=" ")
-        return first, second, [e.verb for e in await desk.orders.history(T1)][-2:]
-
-    assert run(act) == (1, 2, ["ask_instruction", "instruct"])
-
-
-@requirement("R73", "R76")
-def test_an_extension_is_asked_before_the_limit_and_granted_by_another(run, clock):
-    async def act(desk: Desk):
-        expected = Instant(AT + 40 * HOUR_MS)
-
-        async def ask(actor: str = "Zhao") -> None:
-            await desk.order_acts.ask_extension(
-                T1, actor=actor, clock="repair", reason="rock", plan="drill", expected=expected
-            )
-
-        await ask()
-        with pytest.raises(Refused, match="another must decide"):
-            await desk.order_acts.decide_extension(T1, actor="Zhao", is_granted=True)
-        await desk.order_acts.decide_extension(T1, actor="Chief", is_granted=True, text="yes")
-        granted = {r.clock: r for r in await desk.orders.clocks(T1)}["repair"]
-        clock.at += 40 * HOUR_MS
-        with pytest.raises(Refused, match="asked for before the limit"):
-            await ask()
-        return granted
-
-    granted = run(act)
-
-    assert (granted.due, granted.is_extended) == (AT + 40 * HOUR_MS, True)
-
-
-def test_a_long_extension_is_not_the_shift_leaders(run):
-    async def act(desk: Desk):
-        await desk.order_acts.ask_extension(
-            T1,
-            actor="Zhao",
-            clock="repair",
-            reason="rock",
-            plan="drill",
-            expected=Instant(AT + 3 * DAY_MS),
-        )
-        with pytest.raises(Refused, match="allowed: leader"):
-            await desk.order_acts.decide_extension(
-                T1, actor=role(Role.SHIFT_LEADER), is_granted=True
-            )
-        await desk.order_acts.decide_extension(T1, actor=role(Role.LEADER), is_granted=False)
-        return (await desk.orders.history(T1))[-1].verb
-
-    assert run(act) == "refuse"
-
-
-@requirement("R26")
-def test_a_leader_expedites_and_chooses_the_shorter_limit(run):
-    async def act(desk: Desk):
-        await desk.order_acts.ask_expedite(T1, actor="Qian", clock="repair", reason="hospital")
-        with pytest.raises(Refused, match="allowed: leader"):
-            await desk.order_acts.decide_expedite(T1, actor=role(Role.DISPATCHER), due=AT)
-        await desk.order_acts.decide_expedite(
-            T1, actor=role(Role.LEADER, name="Chief"), due=Instant(AT + 6 * HOUR_MS)
-        )
-        return {r.clock: r.due for r in await desk.orders.clocks(T1)}["repair"]
-
-    assert run(act) == AT + 6 * HOUR_MS
-
-
-def test_whoever_holds_a_ticket_answers_until_another_has_taken_it(run):
-    async def act(desk: Desk):
-        await desk.step(T1, Step.ACCEPT, actor="Zhao")
-        await desk.order_acts.hand_over(T1, actor="Zhao", to="Wu")
-        held = (await desk.board()).tickets[0].holder
-        with pytest.raises(Refused, match="nothing is asked"):
-            await desk.order_acts.take_over(T1, actor="Zheng")
-        await desk.order_acts.take_over(T1, actor="Wu")
-        return held, (await desk.board()).tickets[0].holder
-
-    assert run(act) == ("Zhao", "Wu")
-
-
-def test_a_burst_owes_a_telephone_call_until_somebody_made_it(run):
-    async def act(desk: Desk):
-        owed = await desk.order_acts.calls()
-        await desk.order_acts.called(owed[0].id, actor="Li", result="answered by Sun")
-        return [(c.event, c.to) for c in owed], await desk.order_acts.calls()
-
-    assert run(act) == ([("burst", "branch_desk")], [])
-
-
-def test_a_role_takes_only_its_own_steps_and_of_its_own_unit(run):
-    async def act(desk: Desk):
-        await man(desk, ("north-desk", "branch", ("north",)))
-        await desk.step(T1, Step.RETURN, actor="Li", text="route it")
-        await desk.step(T1, Step.REISSUE, actor="Li")
-        for who in (role(Role.CREW, unit="east-desk"), role(Role.AUDITOR), role(Role.LEADER)):
-            with pytest.raises(Refused, match="may not do this"):
-                await desk.step(T1, Step.ACCEPT, actor=who)
-        return await desk.step(T1, Step.ACCEPT, actor=role(Role.CREW, unit="north-desk"))
-
-    assert run(act) is State.ACCEPTED
-
-
-# --- record ---------------------------------------------------------------------------------------
-
-
-@requirement("R30", "R38")
-@pytest.mark.parametrize("table", ["ticket", "contact", "incident_case", "planned_work", "duty"])
-def test_nothing_that_people_keep_can_be_deleted(run, tmp_path, table):
-    async def act(desk: Desk):
-        await man(desk, ("north-desk", "branch", ("north",)))
-        await desk.contacts.record(CALL, actor="Qian")
-        await desk.plans.plan(
-            Planned(zone="north", start=AT, end=Instant(AT + 9), cause="valve", plan="by the east"),
-            actor="Li",
-        )
-
-    run(act)
-    db = sqlite3.connect(tmp_path / "desk.db", isolation_level=None)
-
-    with pytest.raises(sqlite3.IntegrityError, match="nothing is deleted"):
-        db.execute(f"DELETE FROM {table}")
-    db.close()
-
-
-@requirement("R30")
-def test_a_closed_ticket_is_kept_for_five_years(run):
-    async def act(desk: Desk):
-        await desk.step(T1, Step.CANCEL, actor="Li", text="double")
-        return (await desk.board()).tickets[0].keep_until
-
-    assert run(act) - AT >= 5 * 365 * DAY_MS
-
-
-def test_a_drill_is_marked_on_everything_and_counted_in_nothing(run):
-    async def act(desk: Desk):
-        await desk.cases.set_drill("INC-000001", actor="Li", text="exercise")
-        made = await desk.cases.play_drill(actor="Li", zone="north", kind="burst", text="paper")
-        month = await desk.figures.month(AT, Instant(AT + DAY_MS))
-        alarms = await desk.cases.figures(AT - 1, Instant(AT + DAY_MS), dispatchers=1)
-        evidence = await desk.cases.evidence(made)
-        return (await desk.board()).tickets[0], month, alarms, evidence
-
-    ticket, month, alarms, evidence = run(act)
-
-    assert ticket.is_drill
-    assert {r.of for r in month.values()} == {()}
-    assert alarms.per_dispatcher_day == 0
-    assert (evidence.case.state, evidence.case.is_drill) == (cases.State.OPEN, True)
