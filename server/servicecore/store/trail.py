@@ -36,9 +36,9 @@ class Act:
 
 async def append(session: AsyncSession, act: Act) -> Entry:
     """Add an act to the chain; the write lock that the session holds keeps the order."""
-    last = await session.scalar(select(Entry).order_by(Entry.seq.desc()).limit(1))
+    seq, previous = await head(session)
     entry = Entry(
-        seq=last.seq + 1 if last else 1,
+        seq=seq + 1,
         at=act.at,
         actor=act.actor,
         entity=act.entity,
@@ -47,7 +47,7 @@ async def append(session: AsyncSession, act: Act) -> Entry:
         after=act.after,
         reason=act.reason,
         data=dict(act.data),
-        prev_hash=last.hash if last else chain.GENESIS,
+        prev_hash=previous,
     )
     entry.hash = chain.link(entry.prev_hash, _body(entry))
     session.add(entry)
@@ -63,7 +63,8 @@ async def entries_of(session: AsyncSession, entity: str) -> Sequence[Entry]:
 
 async def head(session: AsyncSession) -> tuple[int, str]:
     """Return (seq, hash) of the newest entry: what is kept elsewhere so that a cut is evident."""
-    last = await session.scalar(select(Entry).order_by(Entry.seq.desc()).limit(1))
+    newest = select(Entry.seq, Entry.hash).order_by(Entry.seq.desc()).limit(1)
+    last = (await session.execute(newest)).first()
     return (last.seq, last.hash) if last else (0, chain.GENESIS)
 
 
