@@ -140,7 +140,8 @@ def _write_journal(path: Path, total: int) -> None:
         )
         db.execute("INSERT INTO meta VALUES ('uuid', ?)", ("5eed" * 8,))
         for number in range(1, total + 1):
-            for n, effect in enumerate(_burst(number)):
+            happened: tuple[effects.Recorded, ...] = _burst(number)
+            for n, effect in enumerate(happened):
                 row = (number, n, effect.at, *effects.to_record(effect))
                 db.execute("INSERT INTO effect VALUES (?, ?, ?, ?, ?)", row)
 

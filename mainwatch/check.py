@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from mainwatch.load import load, load_register_map, load_register_maps, read_toml, refuse
+from mainwatch.load import (
+    configs_folder,
+    load,
+    load_register_map,
+    load_register_maps,
+    read_toml,
+    refuse,
+    rule_book,
+)
 from telemetry.errors import ConfigError
 
 
@@ -25,7 +33,9 @@ def _examine(path: Path, devices: Path) -> None:
     elif "server" in body:
         from server import config as server
 
-        refuse(path, server.problems(load(path, server.ServerConfig)))
+        control_room = load(path, server.ServerConfig)
+        refuse(path, server.problems(control_room))
+        rule_book(control_room)
     elif "sim" in body:
         from firmware_sim import config as sim
 
@@ -38,7 +48,9 @@ def _examine(path: Path, devices: Path) -> None:
     elif "policy" in body:
         from server.servicecore.rulebook import load_policy
 
-        load_policy(path.parent, path.stem)
+        shipped = configs_folder() / "policies"
+        own = [] if path.parent.resolve() == shipped.resolve() else [path.parent]
+        load_policy([shipped, *own], path.stem)
     elif "calendar" in body:
         from server.servicecore.rulebook import CalendarFile
 

@@ -154,7 +154,7 @@ def _run_sim(options: argparse.Namespace) -> int:
 
 
 def _run_server(options: argparse.Namespace) -> int:
-    from mainwatch.load import load, refuse
+    from mainwatch.load import load, refuse, rule_book
     from mainwatch.wall_clock import WallClock
     from server.config import ServerConfig, problems
 
@@ -171,7 +171,7 @@ def _run_server(options: argparse.Namespace) -> int:
         case "desk":
             from server.web.app import run as desk
 
-            book = _rule_book(config)
+            book = rule_book(config)
             return _serve(
                 lambda ready, stop: desk(
                     config, book=book, clock=WallClock(), ready=ready, stop=stop
@@ -180,7 +180,7 @@ def _run_server(options: argparse.Namespace) -> int:
         case _:
             from server.app import run
 
-            _rule_book(config)  # refused here, not by a process that is restarted for ever
+            rule_book(config)  # refused here, not by a process that is restarted for ever
 
             command = [sys.executable, "-m", "mainwatch", "server", "--config", str(path)]
             for override in options.set:
@@ -188,13 +188,6 @@ def _run_server(options: argparse.Namespace) -> int:
             return _serve(
                 lambda ready, stop: run(config, command, where=path, ready=ready, stop=stop)
             )
-
-
-def _rule_book(config: Any) -> Any:
-    from server.servicecore.rulebook import load_rule_book
-
-    folder = config.rules.folder or configs_folder()
-    return load_rule_book(folder, config.rules.policy, live=True)
 
 
 def _run_verify_audit(options: argparse.Namespace) -> int:

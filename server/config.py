@@ -88,7 +88,7 @@ class RulesSection(_Section):
     """Which policy the tickets run by: the name of a file in policies/."""
 
     policy: Name = "demo-water"
-    folder: Path | None = None  # holds policies/ and calendars/; the ones that ship where absent
+    folder: Path | None = None  # the utility's own policies/ and calendars/, over those that ship
 
 
 class BilingualName(_Section):

@@ -1,7 +1,7 @@
 """The figures of a month out of the tickets and their trail, and the record's own proof."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -12,13 +12,17 @@ from server.servicecore.contacts import first_contact_at
 from server.servicecore.ground import Ground
 from server.servicecore.rules import kpi
 from server.servicecore.rules.clocks import Verdict
-from server.servicecore.rules.kpi import Load, Ratio
+from server.servicecore.rules.kpi import Compliance, Load, Pressure, Ratio
 from server.servicecore.rules.routing import EMERGENCIES, Category
 from server.servicecore.rules.verbs import Verb
 from server.servicecore.rules.workorder import SETTLED, TELEMETRY_SENDER, State, Step
 from server.servicecore.store.registers import Case as IncidentCase
+from server.servicecore.store.registers import PressurePoint
 from server.servicecore.store.tables import Entry, Incident, Ticket
 from telemetry.instant import Instant
+
+Pressures = Callable[[str, Instant, Instant], Awaitable[tuple[Sequence[Pressure], float]]]
+"""The samples of a point in [start, end), and how many there should be, in the method's unit."""
 
 REPLIED = frozenset({State.REPLIED, State.CONFIRMED, *SETTLED}) - {State.CANCELLED}
 FALSE = "false_alarm"
@@ -43,6 +47,35 @@ class Figures:
     ) -> list[dict[str, str | int | float | None]]:
         """Return the monthly analysis table."""
         return kpi.analysis(await self.cases(end), start=start, end=end)
+
+    async def compliance(
+        self, pressures: Pressures, start: Instant, end: Instant
+    ) -> dict[str, Compliance]:
+        """Return the pressure compliance of each zone, and of the network under "" (R02).
+
+        `pressures` reads the history of a point. Points that the policy promises nothing do not
+        count; a zone and the network are sums over their points.
+        """
+        policy = self._ground.book.policy
+        method = policy.text("compliance.method") or "hourly"
+        async with self._ground.database.reading() as session:
+            points = list(await session.scalars(select(PressurePoint).order_by(PressurePoint.id)))
+        found: dict[str, list[Compliance]] = defaultdict(list)
+        for point in points:
+            promised = self._ground.book.promised_kpa(point.place)
+            if promised is None:
+                continue
+            samples, expected = await pressures(point.id, start, end)
+            one = kpi.compliance(
+                samples,
+                min_kpa=promised,
+                method=method,
+                exclude=policy.texts("compliance.exclude"),
+                expected=expected,
+            )
+            found[point.zone].append(one)
+            found[""].append(one)
+        return {zone: kpi.network(parts) for zone, parts in sorted(found.items())}
 
     async def cases(self, end: Instant) -> list[kpi.Case]:
         """Return what the figures need of every ticket that was opened before `end`."""

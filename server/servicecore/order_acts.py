@@ -70,6 +70,10 @@ class OrderActs:
         async with self._ground.acting(actor, right, text=text) as (session, who):
             row = await _open(session, ticket)
             workorder.check_waiver(ticket, evidence, reason)
+            policy = await self._ground.policy(session, row.policy_rev)
+            if reason == "not_sampled" and policy.text("call_back.mode") != "sample":
+                words = ", ".join(r for r in workorder.WAIVERS[evidence] if r != reason)
+                raise Refused("not_waived", subject=ticket, fields=evidence, allowed_words=words)
             row.waived = {**row.waived, str(evidence): reason}
             await self._ground.record(
                 session,

@@ -84,6 +84,9 @@ class Orders:
             check(who, STEP_RIGHTS[step], unit=row.unit)
             before = State(row.state)
             waited = State(row.waited_from) if row.waited_from else None
+            if step in workorder.BY_THE_JOB:
+                words = ", ".join(workorder.allowed(before))
+                raise Refused("step", ticket=ticket, state=before, allowed=words or before)
             state = workorder.after(ticket, before, step, text, waited_from=waited)
             if version is not None and version != row.version:
                 raise Refused("changed", ticket=ticket)

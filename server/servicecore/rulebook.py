@@ -1,7 +1,7 @@
 """The rule book of this utility: its policy and its calendar, read from files at the start."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -85,22 +85,24 @@ class RuleBook:
         return cls(policy=NO_POLICY, calendar=CALENDAR_OF_NONE)
 
 
-def load_rule_book(folder: Path, name: str, *, live: bool) -> RuleBook:
+def load_rule_book(folder: Path, name: str, *, live: bool, own: Path | None = None) -> RuleBook:
     """Return the rule book of a policy; `folder` holds policies/ and calendars/.
 
-    Raises `ConfigError` for what is wrong; with `live` also for what the utility must still decide.
+    A utility's `own` folder of the same form is laid over it: its policies may extend those of
+    `folder`, and its years replace those of the same name. Raises `ConfigError` for what is wrong;
+    with `live` also for what the utility must still decide.
     """
-    policy = load_policy(folder / "policies", name)
+    folders = [f for f in (folder, own) if f is not None]
+    policy = load_policy([f / "policies" for f in folders], name)
     if live and (missing := required_inputs(policy)):
         raise ConfigError(
-            f"{folder / 'policies' / name}.toml: not for live use, required input is missing: "
-            + "; ".join(missing)
+            f"policy {name}: not for live use, required input is missing: " + "; ".join(missing)
         )
-    where = f"{folder / 'policies' / name}.toml: values."
+    where = f"policy {name}: values."
     return RuleBook(
         policy=policy,
         calendar=load_calendar(
-            folder / "calendars",
+            [f / "calendars" for f in folders],
             policy.text("work.calendar"),
             hours=_hours(policy.texts("work.hours"), f"{where}work.hours"),
         ),
@@ -108,17 +110,19 @@ def load_rule_book(folder: Path, name: str, *, live: bool) -> RuleBook:
     )
 
 
-def load_policy(folder: Path, name: str) -> Policy:
+def load_policy(folders: Sequence[Path], name: str) -> Policy:
     """Return a policy with what it inherits. Raises `ConfigError` with every problem."""
-    files = policy_files(folder)
+    files: dict[str, PolicyFile] = {}
+    for folder in folders:
+        files |= policy_files(folder)
     try:
         return resolve(files, name)
     except ValueError as e:
-        raise ConfigError("; ".join(f"{folder}: {p}" for p in str(e).split("; "))) from None
+        raise ConfigError("; ".join(f"policy {p}" for p in str(e).split("; "))) from None
 
 
 def policy_files(folder: Path) -> dict[str, PolicyFile]:
-    """Return every policy of a folder by its id."""
+    """Return every policy of a folder by its id; none when there is no such folder."""
     files: dict[str, PolicyFile] = {}
     for path in _tomls(folder):
         body = _read(path)
@@ -131,27 +135,37 @@ def policy_files(folder: Path) -> dict[str, PolicyFile]:
     return files
 
 
-def load_calendar(folder: Path, name: str, *, hours: tuple[tuple[int, int], ...]) -> WorkCalendar:
+def load_calendar(
+    folders: Sequence[Path], name: str, *, hours: tuple[tuple[int, int], ...]
+) -> WorkCalendar:
     """Return a calendar of all its years. Raises `ConfigError` when there is none of the name."""
     years: dict[int, Year] = {}
     offsets: set[str] = set()
-    for path in _tomls(folder):
-        file = _model(path, _read(path), CalendarFile)
-        if problems := file.problems():
-            raise ConfigError("; ".join(f"{path}: {p}" for p in problems))
-        if file.calendar.id == name:
-            if file.calendar.year in years:
-                raise ConfigError(f"{path}: {name} {file.calendar.year} is in another file too")
-            years[file.calendar.year] = file.as_year()
-            offsets.add(file.calendar.utc_offset)
+    for folder in folders:
+        found = _calendar_files(folder, name)
+        years |= {number: file.as_year() for number, file in found.items()}
+        offsets |= {file.calendar.utc_offset for file in found.values()}
     if len(offsets) != 1:
         raise ConfigError(
-            f"{folder}: expected years of the calendar {name!r} with one utc_offset,"
+            f"{folders[-1]}: expected years of the calendar {name!r} with one utc_offset,"
             f" found {', '.join(sorted(offsets)) or 'none'}"
         )
     text = offsets.pop()
     sign = -1 if text.startswith("-") else 1
     return WorkCalendar(utc_offset_ms=sign * time_of(text[1:]), hours=hours, years=years)
+
+
+def _calendar_files(folder: Path, name: str) -> dict[int, CalendarFile]:
+    files: dict[int, CalendarFile] = {}
+    for path in _tomls(folder):
+        file = _model(path, _read(path), CalendarFile)
+        if problems := file.problems():
+            raise ConfigError("; ".join(f"{path}: {p}" for p in problems))
+        if file.calendar.id == name:
+            if file.calendar.year in files:
+                raise ConfigError(f"{path}: {name} {file.calendar.year} is in another file too")
+            files[file.calendar.year] = file
+    return files
 
 
 def _hours(texts: tuple[str, ...], where: str) -> tuple[tuple[int, int], ...]:
@@ -173,6 +187,8 @@ def _time(text: str, where: str) -> int:
 
 
 def _tomls(folder: Path) -> list[Path]:
+    if not folder.exists():
+        return []
     try:
         return sorted(p for p in folder.iterdir() if p.suffix == ".toml")
     except OSError as e:

@@ -157,12 +157,12 @@ def test_a_calendar_of_days_that_do_not_exist_is_refused(tmp_path, was, now, wor
     (tmp_path / "cn-2030.toml").write_text(CALENDAR.replace(was, now), encoding="utf-8")
 
     with pytest.raises(ConfigError, match=re.escape(words)):
-        load_calendar(tmp_path, "cn", hours=CN.hours)
+        load_calendar([tmp_path], "cn", hours=CN.hours)
 
 
 def test_a_calendar_that_nobody_wrote_is_refused(tmp_path):
     (tmp_path / "cn-2030.toml").write_text(CALENDAR, encoding="utf-8")
 
     with pytest.raises(ConfigError, match="expected years of the calendar 'it'"):
-        load_calendar(tmp_path, "it", hours=CN.hours)
-    assert list(load_calendar(tmp_path, "cn", hours=CN.hours).years) == [2030]
+        load_calendar([tmp_path], "it", hours=CN.hours)
+    assert list(load_calendar([tmp_path], "cn", hours=CN.hours).years) == [2030]

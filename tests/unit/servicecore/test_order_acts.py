@@ -10,7 +10,7 @@ from server.servicecore.plans import Planned
 from server.servicecore.rules import incident as cases
 from server.servicecore.rules.permissions import Actor, Role
 from server.servicecore.rules.refusal import Refused
-from server.servicecore.rules.workorder import State, Step
+from server.servicecore.rules.workorder import Evidence, State, Step
 from telemetry.instant import DAY_MS, HOUR_MS, Instant
 from tests.support.plant import AT, Journal, burst
 
@@ -153,6 +153,19 @@ def test_whoever_holds_a_ticket_answers_until_another_has_taken_it(run_burst):
         return held, (await desk.board()).tickets[0].holder
 
     assert run_burst(act) == ("Zhao", "Wu")
+
+
+@requirement("R35")
+@pytest.mark.parametrize(("policy", "may"), [("shangzhi-gas", True), ("hohhot-heating", False)])
+def test_only_where_a_sample_is_called_back_a_ticket_may_be_left_out_of_it(run_burst, policy, may):
+    async def act(desk: Desk):
+        await desk.order_acts.waive(T1, Evidence.CALL_BACK, actor="Sun", reason="not_sampled")
+
+    if may:
+        run_burst(act, policy=policy)
+    else:
+        with pytest.raises(Refused, match="cannot be waived here"):
+            run_burst(act, policy=policy)
 
 
 def test_a_burst_owes_a_telephone_call_until_somebody_made_it(run_burst):

@@ -1,5 +1,7 @@
 """Tickets at work: each use case is whole, in the trail, and refused with what would be allowed."""
 
+import sqlite3
+
 import pytest
 
 from server.servicecore.contacts import Asked
@@ -10,13 +12,17 @@ from server.servicecore.rules.clocks import Verdict
 from server.servicecore.rules.permissions import Actor, Role
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.routing import Category
-from server.servicecore.rules.workorder import FORM, Evidence, State, Step
+from server.servicecore.rules.workorder import FORM, TRANSITIONS, Evidence, State, Step, allowed
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Instant
 from tests.support.books import book
 from tests.support.plant import AT, Journal, burst
 
 requirement = pytest.mark.requirement
 T1 = "T-000001"
+PROFILES = (
+    *("xinyang-water", "hohhot-heating", "shangzhi-gas", "changchun-water", "fushun-water"),
+    *("guangzhou-water", "hotline-workflow", "hotline-intake", "hotline-rules", "demo-water"),
+)
 CREW_WAY = (
     (Step.ACCEPT, ""),
     (Step.DEPART, ""),
@@ -109,6 +115,47 @@ def test_the_whole_way_of_the_trade_ends_in_the_archive(run_burst, clock):
         *("issue", "call", "accept", "depart", "arrive", "diagnose", "isolate", "restore"),
         *("progress", "reply", "close", "archive"),
     ]
+
+
+def test_no_illegal_step_is_reachable_through_the_desk_from_any_state(run_burst, tmp_path):
+    async def act(desk: Desk):
+        db = sqlite3.connect(tmp_path / "desk.db", isolation_level=None)
+        wrong = []
+        for state in State:
+            for step in Step:
+                db.execute("UPDATE ticket SET state = ?, waited_from = ''", (state,))
+                try:
+                    found = await desk.step(T1, step, actor="Li", text="words")
+                except Refused:
+                    if db.execute("SELECT state FROM ticket").fetchone()[0] != state:
+                        wrong.append((state, step, "changed although refused"))
+                    if step in allowed(state) and step is not Step.CLOSE:  # which wants evidence
+                        wrong.append((state, step, "refused"))
+                else:
+                    if step not in allowed(state) or found is not TRANSITIONS[state][step]:
+                        wrong.append((state, step, found))
+        db.close()
+        return wrong, await desk.trail_break()
+
+    assert run_burst(act) == ([], None)
+
+
+@pytest.mark.parametrize("policy", PROFILES)
+def test_a_burst_is_played_to_the_archive_under_every_profile(run_burst, clock, policy):
+    async def act(desk: Desk):
+        await walk(desk)
+        await desk.step(T1, Step.REPLY, actor="Zhao", text="clamp fitted")
+        await desk.step(T1, Step.CLOSE, actor="Sun")
+        verdicts = {r.clock: r.verdict for r in await desk.orders.clocks(T1)}
+        clock.at += DAY_MS
+        await desk.orders.archive(actor="Sun", before=Instant(clock.at))
+        return verdicts, (await desk.board()).tickets[0], await desk.trail_break()
+
+    verdicts, ticket, broken = run_burst(act, policy=policy)
+
+    assert (ticket.state, ticket.policy_rev) == (State.ARCHIVED, book(policy).policy.revision)
+    assert set(verdicts.values()) <= {Verdict.MET, Verdict.RUNNING}
+    assert broken is None
 
 
 @requirement("R37", "R110")

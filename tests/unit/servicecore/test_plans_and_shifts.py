@@ -11,6 +11,7 @@ from server.servicecore.contacts import Asked
 from server.servicecore.desk import Desk
 from server.servicecore.plans import Planned
 from server.servicecore.rules.alarms import Shown
+from server.servicecore.rules.kpi import Pressure
 from server.servicecore.rules.permissions import Actor, Role
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.workorder import Step
@@ -219,6 +220,33 @@ def test_the_month_counts_its_tickets_by_what_the_trail_says(run, journal, clock
     assert month["repair_timeliness"].good == (T1,)
     assert month["repair_timeliness"].of == (T1, late)
     assert (loads[""].open, loads[""].overdue, loads[""].settled) == (1, 1, 1)
+
+
+@requirement("R02")
+def test_compliance_is_of_the_points_that_are_promised_something_and_sums_to_the_network(run):
+    values = {"a": (280.0, 279.9), "b": (300.0, 300.0), "c": (100.0, 100.0)}
+
+    async def pressures(point: str, start: Instant, end: Instant):
+        return [
+            Pressure(at=Instant(start + n * HOUR_MS), value_kpa=v, lasts_ms=HOUR_MS)
+            for n, v in enumerate(values[point])
+        ], 2.0
+
+    async def act(desk: Desk):
+        for point, zone, place in (
+            ("a", "north", "central"),
+            ("b", "east", "central"),
+            ("c", "east", "suburb"),
+        ):
+            await desk.plans.register_point(
+                point, actor="Eng", zone=zone, place=place, health="good", covers_km2=1.0
+            )
+        return await desk.figures.compliance(pressures, AT, Instant(AT + DAY_MS))
+
+    found = run(act, policy="xinyang-water")
+
+    assert {zone: c.value for zone, c in found.items()} == {"": 0.75, "east": 1.0, "north": 0.5}
+    assert found[""].meets(0.97) is False
 
 
 # --- the record -----------------------------------------------------------------------------------

@@ -245,6 +245,44 @@ def test_no_policy_may_keep_records_for_less_than_five_years(tmp_path):
     assert any("retention.years: expected at least 5, was 4" in line for line in found)
 
 
+SITE = """
+[policy]
+schema = "mainwatch.policy/1"
+id = "site"
+kind = "heating"
+parent = "hohhot-heating"
+name = { zh = "本单位", en = "This site" }
+
+[[clock]]
+id = "accept"
+purpose = "emergency"
+start = "issued"
+stop = "accepted"
+limit = "20min"
+mode = "wall"
+source = "site: decided by the company"
+"""
+
+
+def test_a_utility_fills_in_what_its_profile_lacks_in_a_folder_of_its_own(tmp_path):
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies/site.toml").write_text(SITE, encoding="utf-8")
+
+    found = load_rule_book(ROOT / "configs", "site", live=True, own=tmp_path)
+
+    assert [c.id for c in found.policy.clocks] == ["repair", "onsite", "form", "accept"]
+    assert findings(tmp_path / "policies/site.toml", ROOT / "configs/devices") == []
+
+
+def test_a_server_is_not_started_on_a_policy_that_lacks_an_emergency_clock(tmp_path):
+    text = (ROOT / "configs/demo/server.toml").read_text(encoding="utf-8")
+    (tmp_path / "server.toml").write_text(text.replace("demo-water", "shangzhi-gas"))
+
+    found = findings(tmp_path / "server.toml", ROOT / "configs/devices")
+
+    assert any("shangzhi-gas: not for live use" in line for line in found)
+
+
 def test_every_value_has_its_source():
     for path in sorted(FOLDER.glob("*.toml")):
         text = path.read_text(encoding="utf-8")
@@ -255,4 +293,4 @@ def test_two_profiles_that_say_the_same_word_do_not_share_it():
     files = policy_files(FOLDER)
 
     assert files["hohhot-heating"].values["satisfaction.target"].value == 0.99
-    assert load_policy(FOLDER, "xinyang-water").number("satisfaction.target") == 0.98
+    assert load_policy([FOLDER], "xinyang-water").number("satisfaction.target") == 0.98
