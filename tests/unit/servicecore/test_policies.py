@@ -80,6 +80,21 @@ def test_a_limit_is_the_one_of_its_text(policy: str, clock: str, limit: str, mod
     assert (found.limit, found.mode) == (limit, mode)
 
 
+def test_no_number_of_a_profile_is_left_without_its_row_above():
+    held = {(policy, key): number for _, policy, key, number in NUMBERS}
+    held |= {(policy, key): number for policy, key, number in OTHERS}
+    limits = {(policy, clock): limit for _, policy, clock, limit, _ in LIMITS}
+
+    for name in PROFILES:
+        file = FILES[name]
+        numbers = {(name, k): v.value for k, v in file.values.items() if type(v.value) is float}
+        assert numbers == {at: held[at] for at in numbers}
+        assert {(name, c.id): c.limit for c in file.clock} == {
+            (name, c.id): limits[name, c.id] for c in file.clock
+        }
+        assert [c.id for c in file.clock if c.variant] == []
+
+
 @requirement("R71", "R80")
 def test_hohhot_judges_its_repair_on_the_reply():
     found = book("hohhot-heating").policy.clock("repair")
