@@ -2,7 +2,15 @@
 
 from pathlib import Path
 
-from mainwatch.load import load, load_register_map, load_register_maps, read_toml, refuse
+from mainwatch.load import (
+    configs_folder,
+    load,
+    load_register_map,
+    load_register_maps,
+    read_toml,
+    refuse,
+    rule_book,
+)
 from telemetry.errors import ConfigError
 
 
@@ -32,7 +40,9 @@ def _examine(path: Path, devices: Path) -> None:
     elif "server" in body:
         from server import config as server
 
-        refuse(path, server.problems(load(path, server.ServerConfig)))
+        control_room = load(path, server.ServerConfig)
+        refuse(path, server.problems(control_room))
+        rule_book(control_room)
     elif "sim" in body:
         from firmware_sim import config as sim
 
@@ -42,10 +52,20 @@ def _examine(path: Path, devices: Path) -> None:
         _examine_scenario(path, devices)
     elif "registers" in body:
         load_register_map(path)
+    elif "policy" in body:
+        from server.servicecore.rulebook import load_policy
+
+        shipped = configs_folder() / "policies"
+        own = [] if path.parent.resolve() == shipped.resolve() else [path.parent]
+        load_policy([shipped, *own], path.stem)
+    elif "calendar" in body:
+        from server.servicecore.rulebook import CalendarFile
+
+        refuse(path, load(path, CalendarFile).problems())
     else:
         raise ConfigError(
-            f"{path}: expected one of the tables gateway, server, sim, scenario or registers,"
-            " found none"
+            f"{path}: expected one of the tables gateway, server, sim, scenario, registers, policy"
+            " or calendar, found none"
         )
 
 

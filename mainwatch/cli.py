@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or recording's folder")
     check.add_argument("--devices", type=Path, help="folder of register maps")
     check.set_defaults(run=_run_check, extra="all")
+    _add_verify_audit(commands)
     return parser
 
 
@@ -117,6 +118,18 @@ def _add_demo(commands: Any) -> None:
     demo.set_defaults(run=_run_demo, extra="all")
 
 
+def _add_verify_audit(commands: Any) -> None:
+    parser = commands.add_parser(
+        "verify-audit",
+        help="check the audit trail's chain, and against exported heads",
+        epilog="example: mainwatch verify-audit /var/lib/mainwatch/servicecore.db",
+    )
+    parser.add_argument("database", type=Path, metavar="FILE", help="servicecore.db")
+    parser.add_argument("--heads", type=Path, metavar="FILE", help="heads kept elsewhere")
+    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    parser.set_defaults(run=_run_verify_audit, extra="server")
+
+
 def _add_sim(commands: Any) -> None:
     from mainwatch.sim_command import add_acts
 
@@ -151,7 +164,7 @@ def _run_sim(options: argparse.Namespace) -> int:
 
 
 def _run_server(options: argparse.Namespace) -> int:
-    from mainwatch.load import load, refuse
+    from mainwatch.load import load, refuse, rule_book
     from mainwatch.wall_clock import WallClock
     from server.config import ServerConfig, problems
 
@@ -166,10 +179,13 @@ def _run_server(options: argparse.Namespace) -> int:
                 lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)
             )
         case "desk":
-            from server.web.app import run as part
+            from server.web.app import run as desk
 
+            book = rule_book(config)
             return _serve(
-                lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)
+                lambda ready, stop: desk(
+                    config, book=book, clock=WallClock(), ready=ready, stop=stop
+                )
             )
         case "influx":
             from server.history.influx import run as part
@@ -180,12 +196,20 @@ def _run_server(options: argparse.Namespace) -> int:
         case _:
             from server.app import run
 
+            rule_book(config)  # refused here, not by a process that is restarted for ever
+
             command = [sys.executable, "-m", "mainwatch", "server", "--config", str(path)]
             for override in options.set:
                 command += ["--set", override]
             return _serve(
                 lambda ready, stop: run(config, command, where=path, ready=ready, stop=stop)
             )
+
+
+def _run_verify_audit(options: argparse.Namespace) -> int:
+    from mainwatch.audit import verify
+
+    return verify(options.database, heads=options.heads, as_json=options.json)
 
 
 def _run_demo(options: argparse.Namespace) -> int:

@@ -109,6 +109,13 @@ class InfluxSection(_Section):
         return f"{self.url.rstrip('/')} {self.org} {self.bucket}"
 
 
+class RulesSection(_Section):
+    """Which policy the tickets run by: the name of a file in policies/."""
+
+    policy: Name = "demo-water"
+    folder: Path | None = None  # the utility's own policies/ and calendars/, over those that ship
+
+
 class BilingualName(_Section):
     """A name in both languages of the screens."""
 
@@ -157,6 +164,7 @@ class ServerConfig(_Section):
     history: HistorySection = HistorySection()
     journal: JournalSection = JournalSection()
     influx: InfluxSection | None = None
+    rules: RulesSection = RulesSection()
     zone: tuple[ZoneSection, ...] = ()
     point: tuple[PointSection, ...] = ()
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import requirements
+
 collect_ignore = ["contract/sparkplug_peer.py"]  # runs in an environment of its own
 
 
@@ -17,6 +19,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     there.addoption("--influx-org", metavar="ORG", default="")
     there.addoption("--influx-bucket", metavar="BUCKET", help="takes test lines: use one to spare")
     there.addoption("--influx-token-file", metavar="FILE")
+    parser.addoption(
+        "--requirements", action="store_true", help="write docs/requirements.md from this run"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--requirements"):
+        config.pluginmanager.register(requirements.Gathered())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    requirements.mark(items)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.engine.registry import Registry
-from server.servicecore.rules.workorder import FINAL
+from server.servicecore.rules.workorder import SETTLED
 from server.servicecore.store.database import PROGRESS_ROW
 from server.servicecore.store.tables import (
     Alarm,
@@ -106,13 +106,13 @@ async def _incidents(session: AsyncSession) -> tuple[Incident, ...]:
 async def _tickets(session: AsyncSession) -> tuple[Ticket, ...]:
     found = await session.scalars(
         select(Ticket)
-        .where(Ticket.state.not_in(FINAL))
+        .where(Ticket.state.not_in(SETTLED))
         .order_by(Ticket.severity, Ticket.created_at)
         .limit(OPEN_MAX)
     )
     settled = await session.scalars(
         select(Ticket)
-        .where(Ticket.state.in_(FINAL))
+        .where(Ticket.state.in_(SETTLED))
         .order_by(Ticket.since.desc())
         .limit(SETTLED_MAX)
     )

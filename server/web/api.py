@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.servicecore.desk import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Desk
+from server.servicecore.orders import More
 from server.servicecore.rules import workorder
 from server.servicecore.rules.workorder import State, Step
 from server.web.feed import Feed
@@ -73,6 +74,12 @@ class TicketAnswer(_Answer):
     result: str
     version: int
     data: dict[str, Any]
+    category: str
+    parent: str
+    unit: str
+    crew: str
+    policy_rev: str
+    is_drill: bool
     steps: list[Step] = []
 
 
@@ -145,6 +152,21 @@ class StepRequest(ActRequest):
     """A step on a ticket; `version` refuses it when the ticket has changed since it was read."""
 
     version: int | None = None
+    code: Annotated[str, Field(max_length=40)] = ""
+    unit: Annotated[str, Field(max_length=40)] = ""
+    facts: dict[str, int | str] = {}
+    form: dict[str, str] = {}
+    is_satisfied: bool = True
+
+    def more(self) -> More:
+        """Return what the step carries besides its words."""
+        return More(
+            code=self.code,
+            unit=self.unit,
+            facts=self.facts,
+            form=self.form,
+            is_satisfied=self.is_satisfied,
+        )
 
 
 class DoneAnswer(_Answer):
@@ -272,5 +294,7 @@ def _add_actions(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/tickets/{ticket}/{step}", responses=refusals)
     async def take_step(ticket: str, step: Step, act: StepRequest) -> DoneAnswer:
-        state = await desk.step(ticket, step, actor=act.actor, text=act.text, version=act.version)
+        state = await desk.step(
+            ticket, step, actor=act.actor, text=act.text, version=act.version, more=act.more()
+        )
         return DoneAnswer(ticket=ticket, state=state)

@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from server.config import ServerConfig
 from server.servicecore.desk import Desk
 from server.servicecore.door_client import DoorClient
+from server.servicecore.rulebook import RuleBook
+from server.servicecore.watch import Watch
 from server.web.application import create_app
 from telemetry.instant import Clock
 
@@ -21,10 +23,14 @@ PAGE_END_S = 3
 """How long open pages have to let go when the desk ends."""
 
 
-async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio.Event) -> None:
+async def run(
+    config: ServerConfig, *, book: RuleBook, clock: Clock, ready: Ready, stop: asyncio.Event
+) -> None:
     """Run the service core and its pages. Raises `StorageError` when the journal is another one."""
     data = config.server.data
-    desk = await Desk.open(data / "servicecore.db", journal=data / "journal.db", clock=clock)
+    desk = await Desk.open(
+        data / "servicecore.db", journal=data / "journal.db", clock=clock, book=book
+    )
     try:
         await desk.adopt(config.registry())
         door = DoorClient(desk, data / "door.sock")
@@ -34,6 +40,7 @@ async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(desk.follow(stop))
             tasks.create_task(door.run(stop))
+            tasks.create_task(Watch(desk, data / "audit-heads.jsonl", clock=clock).run(stop))
             await _serve_pages(pages, config, ready, stop)
     finally:
         await desk.close()

@@ -97,7 +97,7 @@ def test_the_buttons_of_a_ticket_are_those_of_its_state(browse):
 
     steps = re.findall(r'action="/tickets/T-000001/(\w+)"', browse(act))
 
-    assert steps == ["arrive", "return", "cancel"]
+    assert steps == ["arrive", "depart", "reply", "return", "wait", "transfer", "cancel"]
 
 
 def test_a_proposal_is_dispatched_and_an_alarm_acknowledged_by_plain_forms(browse):
@@ -119,8 +119,8 @@ def test_a_proposal_is_dispatched_and_an_alarm_acknowledged_by_plain_forms(brows
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", "T-000001 is in state issued; allowed now: Accept, Return, Cancel"),
-        ("zh-CN", "T-000001 当前为“派单”；现在可以：受理、退单、作废"),
+        ("en", "T-000001 is in state issued; allowed now: Accept, Return, Transfer, Cancel"),
+        ("zh-CN", "T-000001 当前为“派单”；现在可以：受理、退单、转派、作废"),
     ],
 )
 def test_a_refusal_has_the_same_words_on_the_page_and_in_the_api(browse, language, words):
