@@ -1,4 +1,4 @@
-"""`mainwatch backup`, `mainwatch restore` and `mainwatch user`: what keeps a server, and its people."""
+"""`mainwatch backup`, `restore` and `user`: copies of what a server knows, and its people."""
 
 import argparse
 import asyncio

@@ -1,6 +1,6 @@
 """Copies of everything a server knows, taken while it runs, and a data folder made from one.
 
-A copy is a folder with a manifest of hashes. The databases are copied by SQLite's own means, so each
+A copy is a folder with a manifest of hashes. The databases are copied by SQLite's own means: each
 is whole as of one instant. The journal comes last: what the tickets and the history have seen is
 always in it, and what they have not seen yet is derived from it again after a restore.
 """
@@ -77,7 +77,7 @@ async def standby(
     ready: Callable[[dict[str, Any]], None],
     stop: asyncio.Event,
 ) -> None:
-    """Keep the standby copy up to date until told to stop; a disk that refuses is told and tried on.
+    """Keep the standby copy up to date until told to stop; when a disk refuses, say so, try on.
 
     Raises what the first copy raises: a standby that never worked must not look like one.
     """

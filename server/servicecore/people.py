@@ -20,8 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from server.servicecore.ground import ACTOR_LENGTH_MAX, Ground
 from server.servicecore.rules.permissions import Actor, Person, Right, Role
 from server.servicecore.rules.refusal import Refused
+from server.servicecore.rules.verbs import Verb
 from server.servicecore.store import trail
-from server.servicecore.store.people import ClientRow, LinkRow, PersonRow, SignInRow
+from server.servicecore.store.people import ENTITY, ClientRow, LinkRow, PersonRow, SignInRow
 from server.servicecore.store.trail import SYSTEM, Act
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Instant
 
@@ -73,13 +74,13 @@ class People:
                 return ""
             if await session.get(PersonRow, FIRST_LOGIN) is None:
                 session.add(_new(FIRST_LOGIN, name=FIRST_LOGIN, roles=[Role.ADMIN], at=now))
-                await self._log(session, SYSTEM, FIRST_LOGIN, "person_added", after="admin")
+                await self._log(session, SYSTEM, FIRST_LOGIN, Verb.PERSON_ADDED, after="admin")
             return await self._link(session, FIRST_LOGIN)
 
     # --- signing in -----------------------------------------------------------------------------
 
     async def sign_in(self, login: str, password: str) -> str:
-        """Return the token of a new session. Raises `Refused`; the words never say what was wrong."""
+        """Return the token of a new session. Raises `Refused`, never saying which part was wrong."""
         now = self._ground.now()
         async with self._ground.database.reading() as session:
             row = await session.get(PersonRow, login)
@@ -101,7 +102,7 @@ class People:
                         ended_at=None,
                     )
                 )
-                await self._log(session, login, login, "signed_in")
+                await self._log(session, login, login, Verb.SIGNED_IN)
                 return token
             if row is not None:
                 await self._failed(session, row, now)
@@ -111,7 +112,7 @@ class People:
         row.failures += 1
         if row.failures % FAILURES_MAX == 0:
             row.locked_until = now + LOCKED_MS
-            await self._log(session, SYSTEM, row.login, "locked", reason=f"{row.failures} failures")
+            await self._log(session, SYSTEM, row.login, Verb.LOCKED, reason=f"{row.failures} failures")
 
     async def sign_out(self, token: str) -> None:
         """End a session."""
@@ -119,7 +120,7 @@ class People:
             row = await session.get(SignInRow, _hash(token))
             if row is not None and row.ended_at is None:
                 row.ended_at = self._ground.now()
-                await self._log(session, row.login, row.login, "signed_out")
+                await self._log(session, row.login, row.login, Verb.SIGNED_OUT)
 
     async def who(self, token: str) -> Actor | None:
         """Return whose session a token is; None when it is over, unknown, or the account closed."""
@@ -156,7 +157,7 @@ class People:
             row.password, row.failures, row.locked_until = hashed, 0, 0
             link.used_at = self._ground.now()
             await self._end_sessions(session, row.login)
-            await self._log(session, row.login, row.login, "password_chosen")
+            await self._log(session, row.login, row.login, Verb.PASSWORD_CHOSEN)
             return row.login
 
     async def _open_link(self, session: AsyncSession, token: str) -> LinkRow:
@@ -183,7 +184,7 @@ class People:
                 raise Refused("login_taken", subject=login)
             await self._refuse_same_name(session, login, name)
             session.add(_new(login, name=name, roles=roles, unit=unit, at=self._ground.now()))
-            await self._log(session, who.name, login, "person_added", after=_words(roles))
+            await self._log(session, who.name, login, Verb.PERSON_ADDED, after=_words(roles))
             return await self._link(session, login)
 
     async def change(
@@ -211,13 +212,13 @@ class People:
             if not is_active:
                 await self._end_sessions(session, login)
             after = f"{_words(roles)}{'' if is_active else ', closed'}"
-            await self._log(session, who.name, login, "person_changed", before=before, after=after)
+            await self._log(session, who.name, login, Verb.PERSON_CHANGED, before=before, after=after)
 
     async def renew_link(self, login: str, *, actor: Person) -> str:
         """Return a new one-time token for somebody who has forgotten the password."""
         async with self._ground.acting(actor, Right.PEOPLE) as (session, who):
             row = await self._person(session, login)
-            await self._log(session, who.name, login, "link_renewed")
+            await self._log(session, who.name, login, Verb.LINK_RENEWED)
             return await self._link(session, row.login)
 
     async def add_program(
@@ -240,7 +241,7 @@ class People:
                     revoked_at=None,
                 )
             )
-            await self._log(session, who.name, name, "program_added", after=_words(roles))
+            await self._log(session, who.name, name, Verb.PROGRAM_ADDED, after=_words(roles))
             return token
 
     async def programs(self, *, actor: Person) -> Sequence[tuple[str, tuple[Role, ...], bool]]:
@@ -256,7 +257,7 @@ class People:
             if row is None:
                 raise Refused("unknown", subject=name)
             row.revoked_at = row.revoked_at or self._ground.now()
-            await self._log(session, who.name, name, "program_revoked")
+            await self._log(session, who.name, name, Verb.PROGRAM_REVOKED)
 
     async def _person(self, session: AsyncSession, login: str) -> PersonRow:
         row = await session.get(PersonRow, login)
@@ -300,7 +301,7 @@ class People:
         session: AsyncSession,
         actor: str,
         login: str,
-        verb: str,
+        verb: Verb,
         *,
         before: str = "",
         after: str = "",
@@ -309,7 +310,7 @@ class People:
         act = Act(
             at=self._ground.now(),
             actor=actor,
-            entity=f"person {login}",
+            entity=f"{ENTITY}{login}",
             verb=verb,
             before=before,
             after=after,
@@ -318,9 +319,7 @@ class People:
         await trail.append(session, act)
 
 
-def _new(
-    login: str, *, name: str, roles: Sequence[Role], at: Instant, unit: str = ""
-) -> PersonRow:
+def _new(login: str, *, name: str, roles: Sequence[Role], at: Instant, unit: str = "") -> PersonRow:
     return PersonRow(
         login=login,
         name=name,

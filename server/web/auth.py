@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.servicecore.people import SIGNED_IN_MS, People
-from server.servicecore.rules.permissions import Actor, Person
+from server.servicecore.rules.permissions import Actor
 from server.servicecore.rules.refusal import Refused
 from server.web.guard import SESSION
 from server.web.render import Renderer
@@ -54,12 +54,6 @@ class SignIn:
             return await self._people.program(token.strip())
         cookie = request.cookies.get(SESSION, "")
         return await self._people.who(cookie) if cookie else None
-
-
-def person_of(request: Request) -> Person:
-    """Return who acts: whoever is signed in, else the name of the shift, which may be empty."""
-    actor: Actor | None = getattr(request.state, "actor", None)
-    return actor if actor is not None else viewer_of(request).operator
 
 
 def routes(people: People, renderer: Renderer, *, is_secure: bool) -> APIRouter:

@@ -74,7 +74,7 @@ def refusal_of(
     """
     host = headers.get("host", "")
     if not is_loopback_host(host) and host.lower().partition(":")[0] not in names:
-        return f"expected a loopback name or one of page.names as Host, was {host!r}"
+        return f"expected a loopback name as Host{', or one of page.names' if names else ''}, was {host!r}"
     if method in _READS:
         return ""
     origin = headers.get("origin")

@@ -7,9 +7,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from server.servicecore.people import People
 from server.servicecore.rules.permissions import Role
-from server.web.auth import person_of
 from server.web.render import Renderer
-from server.web.viewer import viewer_of
+from server.web.viewer import person_of, viewer_of
 
 Text = Annotated[str, Form()]
 Roles = Annotated[list[Role], Form()]
@@ -43,9 +42,7 @@ def routes(people: People, renderer: Renderer) -> APIRouter:
     async def add(
         request: Request, roles: Roles, login: Text = "", name: Text = "", unit: Text = ""
     ) -> Response:
-        token = await people.add(
-            login, name=name, roles=roles, unit=unit, actor=person_of(request)
-        )
+        token = await people.add(login, name=name, roles=roles, unit=unit, actor=person_of(request))
         return await show(request, link=link_to(request, token), link_of=login)
 
     @router.post("/people/{login}")

@@ -68,7 +68,9 @@ def test_what_the_tickets_have_seen_is_always_in_the_journal_of_the_copy(data, t
     writer = Thread(target=write)
     writer.start()
     try:
-        copies = [backup.back_up(data, tmp_path / "nas", at=Instant(AT + 1000 * n)) for n in range(8)]
+        copies = [
+            backup.back_up(data, tmp_path / "nas", at=Instant(AT + 1000 * n)) for n in range(8)
+        ]
     finally:
         stop.set()
         writer.join()
