@@ -112,7 +112,9 @@ class People:
         row.failures += 1
         if row.failures % FAILURES_MAX == 0:
             row.locked_until = now + LOCKED_MS
-            await self._log(session, SYSTEM, row.login, Verb.LOCKED, reason=f"{row.failures} failures")
+            await self._log(
+                session, SYSTEM, row.login, Verb.LOCKED, reason=f"{row.failures} failures"
+            )
 
     async def sign_out(self, token: str) -> None:
         """End a session."""
@@ -212,7 +214,9 @@ class People:
             if not is_active:
                 await self._end_sessions(session, login)
             after = f"{_words(roles)}{'' if is_active else ', closed'}"
-            await self._log(session, who.name, login, Verb.PERSON_CHANGED, before=before, after=after)
+            await self._log(
+                session, who.name, login, Verb.PERSON_CHANGED, before=before, after=after
+            )
 
     async def renew_link(self, login: str, *, actor: Person) -> str:
         """Return a new one-time token for somebody who has forgotten the password."""

@@ -273,9 +273,7 @@ def _add_actions(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/incidents/{incident}/acknowledge", responses=refusals)
     async def acknowledge_incident(request: Request, incident: str, act: ActRequest) -> DoneAnswer:
-        await desk.acknowledge_incident(
-            incident, actor=_actor(request, act), note=act.text
-        )
+        await desk.acknowledge_incident(incident, actor=_actor(request, act), note=act.text)
         return DoneAnswer()
 
     @router.post("/incidents/{incident}/close", responses=refusals)
@@ -285,9 +283,7 @@ def _add_actions(router: APIRouter, desk: Desk) -> None:
 
     @router.post("/incidents/{incident}/dispatch", responses=refusals)
     async def dispatch(request: Request, incident: str, act: ActRequest) -> DoneAnswer:
-        return DoneAnswer(
-            ticket=await desk.dispatch(incident, actor=_actor(request, act))
-        )
+        return DoneAnswer(ticket=await desk.dispatch(incident, actor=_actor(request, act)))
 
     @router.post("/tickets/{ticket}/{step}", responses=refusals)
     async def take_step(request: Request, ticket: str, step: Step, act: StepRequest) -> DoneAnswer:

@@ -56,21 +56,37 @@ class SignIn:
         return await self._people.who(cookie) if cookie else None
 
 
+class _Door:
+    """The pages that anybody may see."""
+
+    def __init__(self, renderer: Renderer) -> None:
+        self._renderer = renderer
+
+    def show(self, request: Request, template: str, status: int = 200, **more: str) -> HTMLResponse:
+        html = self._renderer.alone(template, viewer_of(request), **more)
+        return HTMLResponse(html, status_code=status)
+
+    def refuse(
+        self, request: Request, template: str, status: int, error: RefusedCommand, **more: str
+    ) -> HTMLResponse:
+        words = viewer_of(request).words
+        said = words.refusal(error) if isinstance(error, Refused) else str(error)
+        return self.show(request, template, status, message=said, **more)
+
+
 def routes(people: People, renderer: Renderer, *, is_secure: bool) -> APIRouter:
     """Return the door: signing in and out, and the links that work once."""
     router = APIRouter(include_in_schema=False)
+    door = _Door(renderer)
+    _add_signing(router, people, door, is_secure=is_secure)
+    _add_links(router, people, door)
+    return router
 
-    def door(request: Request, template: str, status: int = 200, **more: str) -> HTMLResponse:
-        html = renderer.alone(template, viewer_of(request), **more)
-        return HTMLResponse(html, status_code=status)
 
-    def words_of(request: Request, error: RefusedCommand) -> str:
-        words = viewer_of(request).words
-        return words.refusal(error) if isinstance(error, Refused) else str(error)
-
+def _add_signing(router: APIRouter, people: People, door: _Door, *, is_secure: bool) -> None:
     @router.get("/sign-in")
     async def ask(request: Request, back: str = "/") -> Response:
-        return door(request, "sign_in.html", back=_own_path(back))
+        return door.show(request, "sign_in.html", back=_own_path(back))
 
     @router.post("/sign-in")
     async def sign_in(
@@ -80,8 +96,7 @@ def routes(people: People, renderer: Renderer, *, is_secure: bool) -> APIRouter:
         try:
             token = await people.sign_in(login.strip().lower(), password)
         except RefusedCommand as e:
-            said = words_of(request, e)
-            return door(request, "sign_in.html", 401, back=back, login=login, message=said)
+            return door.refuse(request, "sign_in.html", 401, e, back=back, login=login)
         response = RedirectResponse(back, status_code=303)
         response.set_cookie(
             SESSION,
@@ -100,13 +115,15 @@ def routes(people: People, renderer: Renderer, *, is_secure: bool) -> APIRouter:
         response.delete_cookie(SESSION, httponly=True, samesite="lax", secure=is_secure)
         return response
 
+
+def _add_links(router: APIRouter, people: People, door: _Door) -> None:
     @router.get("/welcome/{token}")
     async def welcome(request: Request, token: str) -> Response:
         try:
             login = await people.login_of_link(token)
         except RefusedCommand as e:
-            return door(request, "sign_in.html", 410, back="/", message=words_of(request, e))
-        return door(request, "welcome.html", token=token, login=login)
+            return door.refuse(request, "sign_in.html", 410, e, back="/")
+        return door.show(request, "welcome.html", token=token, login=login)
 
     @router.post("/welcome/{token}")
     async def choose(
@@ -115,17 +132,14 @@ def routes(people: People, renderer: Renderer, *, is_secure: bool) -> APIRouter:
         try:
             login = await people.login_of_link(token)
         except RefusedCommand as e:
-            return door(request, "sign_in.html", 410, back="/", message=words_of(request, e))
+            return door.refuse(request, "sign_in.html", 410, e, back="/")
         try:
             if password != again:
                 raise Refused("passwords_differ")
             await people.choose_password(token, password)
         except RefusedCommand as e:
-            said = words_of(request, e)
-            return door(request, "welcome.html", 422, token=token, login=login, message=said)
+            return door.refuse(request, "welcome.html", 422, e, token=token, login=login)
         return RedirectResponse("/sign-in", status_code=303)
-
-    return router
 
 
 def _to_the_door(request: Request) -> Response:

@@ -74,7 +74,8 @@ def refusal_of(
     """
     host = headers.get("host", "")
     if not is_loopback_host(host) and host.lower().partition(":")[0] not in names:
-        return f"expected a loopback name as Host{', or one of page.names' if names else ''}, was {host!r}"
+        other = ", or one of page.names" if names else ""
+        return f"expected a loopback name as Host{other}, was {host!r}"
     if method in _READS:
         return ""
     origin = headers.get("origin")

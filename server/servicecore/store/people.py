@@ -5,7 +5,6 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.servicecore.store.tables import Row
 
-
 ENTITY = "person "
 """How the trail names an account: such entries are for the auditor, not for the board."""
 
