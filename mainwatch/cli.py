@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--devices", type=Path, help="folder of register maps")
     check.set_defaults(run=_run_check, extra="all")
     _add_verify_audit(commands)
+    _add_keeping(commands)
     return parser
 
 
@@ -116,6 +117,12 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--broker", choices=("mosquitto", "amqtt"), help="instead of the one found")
     demo.add_argument("--days", type=int, metavar="D", help="days of history to begin with")
     demo.set_defaults(run=_run_demo, extra="all")
+
+
+def _add_keeping(commands: Any) -> None:
+    from mainwatch.keeping_command import add
+
+    add(commands, _serve)
 
 
 def _add_verify_audit(commands: Any) -> None:

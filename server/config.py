@@ -43,10 +43,25 @@ class BrokerSection(_Section):
 
 
 class PageSection(_Section):
-    """Where the dispatchers' page listens."""
+    """Where the dispatchers' page listens, and how people prove who they are.
+
+    Without `sign_in` the page answers on loopback alone. `names` are the host names that browsers
+    use beside those of loopback. `behind_tls_proxy` says that a proxy on this machine speaks TLS
+    with the browsers; otherwise a page beyond loopback needs a certificate of its own.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8420
+    sign_in: bool = False
+    names: tuple[str, ...] = ()
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    behind_tls_proxy: bool = False
+
+    @property
+    def is_secure(self) -> bool:
+        """Say whether browsers reach it over TLS."""
+        return self.cert_file is not None or self.behind_tls_proxy
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -57,7 +72,8 @@ class PageSection(_Section):
     def address(self) -> str:
         """Return what a browser is given."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/"
+        scheme = "https" if self.cert_file is not None else "http"
+        return f"{scheme}://{host}:{self.port}/"
 
 
 class HistorySection(_Section):
@@ -203,11 +219,7 @@ class ServerConfig(_Section):
 def problems(config: ServerConfig) -> list[str]:
     """Return every mistake of sense, one sentence each, naming the key; touch nothing."""
     found = []
-    if not is_loopback(config.page.host):
-        found.append(
-            f"page.host: expected a loopback address, as pages have no sign-in yet,"
-            f" was {config.page.host!r}"
-        )
+    found += _page_problems(config.page)
     found += _broker_problems(config.broker)
     found += _history_problems(config.history)
     found += _influx_problems(config.influx)
@@ -241,6 +253,28 @@ def _history_problems(history: HistorySection) -> list[str]:
         for key, demanded in kept
         if (wanted := getattr(history, key)) < demanded
     ]
+
+
+def _page_problems(page: PageSection) -> list[str]:
+    found = []
+    if (page.cert_file is None) != (page.key_file is None):
+        found.append("page.cert_file and page.key_file: expected both or neither")
+    if (page.names or not is_loopback(page.host)) and not page.sign_in:
+        found.append(
+            f"page.sign_in: expected true, as the page is reached from elsewhere"
+            f" (host {page.host!r}, names {', '.join(page.names) or 'none'})"
+        )
+    if not is_loopback(page.host):
+        if page.cert_file is None:
+            found.append(
+                f"page.cert_file: expected a certificate, as passwords would travel in clear to"
+                f" {page.host!r}; or listen on loopback behind a proxy that speaks TLS"
+            )
+        if not page.names:
+            found.append("page.names: expected the host names that browsers use, found none")
+    elif page.names and not page.is_secure:
+        found.append("page.behind_tls_proxy: expected true or a cert_file, as names are given")
+    return found
 
 
 def _broker_problems(broker: BrokerSection) -> list[str]:

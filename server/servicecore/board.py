@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from server.engine.registry import Registry
 from server.servicecore.rules.workorder import SETTLED
 from server.servicecore.store.database import PROGRESS_ROW
+from server.servicecore.store.people import ENTITY
 from server.servicecore.store.tables import (
     Alarm,
     Command,
@@ -66,7 +67,12 @@ async def read_board(session: AsyncSession) -> Board:
             await session.scalars(select(Command).where(Command.state == "queued").limit(OPEN_MAX))
         ),
         trail=tuple(
-            await session.scalars(select(Entry).order_by(Entry.seq.desc()).limit(SETTLED_MAX))
+            await session.scalars(
+                select(Entry)
+                .where(Entry.entity.not_like(f"{ENTITY}%"))
+                .order_by(Entry.seq.desc())
+                .limit(SETTLED_MAX)
+            )
         ),
         registry=Registry() if registry is None else Registry.from_json(registry.body),
     )

@@ -24,6 +24,7 @@ from server.servicecore.figures import Figures
 from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground
 from server.servicecore.order_acts import OrderActs
 from server.servicecore.orders import More, Orders
+from server.servicecore.people import People
 from server.servicecore.plans import Plans
 from server.servicecore.recorded import Cursor, read_after
 from server.servicecore.rulebook import RuleBook
@@ -67,6 +68,7 @@ class Desk:
         self.cases = Cases(self.ground)
         self.contacts = Contacts(self.ground, self.orders)
         self.plans = Plans(self.ground)
+        self.people = People(self.ground)
         self.shifts = Shifts(self.ground, self.orders)
         self.figures = Figures(self.ground)
         self.commands_waiting = asyncio.Event()

@@ -5,16 +5,19 @@ Values are in house units (kPa, m³/h, m³, m, °C), instants in milliseconds si
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.servicecore.desk import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Desk
 from server.servicecore.orders import More
 from server.servicecore.rules import workorder
+from server.servicecore.rules.permissions import Person
 from server.servicecore.rules.workorder import State, Step
 from server.web.feed import Feed
 from server.web.render import point_rows
 from server.web.screen import Screen, Viewer
+from server.web.viewer import actor_of
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Clock, Instant
 
 BUCKETS_MAX = 2_000
@@ -140,11 +143,11 @@ class StatusAnswer(_Answer):
 
 
 class ActRequest(BaseModel):
-    """Who acts, and words where they are wanted."""
+    """Who acts, where nobody signs in, and words where they are wanted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    actor: Annotated[str, Field(min_length=1, max_length=ACTOR_LENGTH_MAX)]
+    actor: Annotated[str, Field(max_length=ACTOR_LENGTH_MAX)] = ""
     text: Annotated[str, Field(max_length=TEXT_LENGTH_MAX)] = ""
 
 
@@ -270,31 +273,44 @@ def _add_series(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
         )
 
 
+def _actor(request: Request, act: ActRequest) -> Person:
+    """Return who acts; where nobody signs in, a program must say."""
+    actor = actor_of(request)
+    if actor is None and not act.actor:
+        raise RequestValidationError([{"loc": ("body", "actor"), "type": "missing", "msg": ""}])
+    return actor or act.actor
+
+
 def _add_actions(router: APIRouter, desk: Desk) -> None:
     refusals: dict[int | str, dict[str, Any]] = {409: {"description": "refused; `detail` says why"}}
 
     @router.post("/alarms/{alarm}/acknowledge", responses=refusals)
-    async def acknowledge_alarm(alarm: str, act: ActRequest) -> DoneAnswer:
-        await desk.acknowledge_alarm(alarm, actor=act.actor, note=act.text)
+    async def acknowledge_alarm(request: Request, alarm: str, act: ActRequest) -> DoneAnswer:
+        await desk.acknowledge_alarm(alarm, actor=_actor(request, act), note=act.text)
         return DoneAnswer()
 
     @router.post("/incidents/{incident}/acknowledge", responses=refusals)
-    async def acknowledge_incident(incident: str, act: ActRequest) -> DoneAnswer:
-        await desk.acknowledge_incident(incident, actor=act.actor, note=act.text)
+    async def acknowledge_incident(request: Request, incident: str, act: ActRequest) -> DoneAnswer:
+        await desk.acknowledge_incident(incident, actor=_actor(request, act), note=act.text)
         return DoneAnswer()
 
     @router.post("/incidents/{incident}/close", responses=refusals)
-    async def close_incident(incident: str, act: ActRequest) -> DoneAnswer:
-        await desk.close_incident(incident, actor=act.actor, note=act.text)
+    async def close_incident(request: Request, incident: str, act: ActRequest) -> DoneAnswer:
+        await desk.close_incident(incident, actor=_actor(request, act), note=act.text)
         return DoneAnswer()
 
     @router.post("/incidents/{incident}/dispatch", responses=refusals)
-    async def dispatch(incident: str, act: ActRequest) -> DoneAnswer:
-        return DoneAnswer(ticket=await desk.dispatch(incident, actor=act.actor))
+    async def dispatch(request: Request, incident: str, act: ActRequest) -> DoneAnswer:
+        return DoneAnswer(ticket=await desk.dispatch(incident, actor=_actor(request, act)))
 
     @router.post("/tickets/{ticket}/{step}", responses=refusals)
-    async def take_step(ticket: str, step: Step, act: StepRequest) -> DoneAnswer:
+    async def take_step(request: Request, ticket: str, step: Step, act: StepRequest) -> DoneAnswer:
         state = await desk.step(
-            ticket, step, actor=act.actor, text=act.text, version=act.version, more=act.more()
+            ticket,
+            step,
+            actor=_actor(request, act),
+            text=act.text,
+            version=act.version,
+            more=act.more(),
         )
         return DoneAnswer(ticket=ticket, state=state)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -34,9 +35,15 @@ async def run(
     try:
         await desk.adopt(config.registry())
         door = DoorClient(desk, data / "door.sock")
-        sink = None if config.influx is None else data / "influx.db"
-        history = data / "historian.db"
-        pages = create_app(desk, history=history, clock=clock, stop=stop, sink=sink)
+        pages = create_app(
+            desk,
+            history=data / "historian.db",
+            clock=clock,
+            stop=stop,
+            page=config.page,
+            sink=None if config.influx is None else data / "influx.db",
+        )
+        await _greet(desk, config)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(desk.follow(stop))
             tasks.create_task(door.run(stop))
@@ -44,6 +51,16 @@ async def run(
             await _serve_pages(pages, config, ready, stop)
     finally:
         await desk.close()
+
+
+async def _greet(desk: Desk, config: ServerConfig) -> None:
+    """Tell how the first administrator gets in; the link works once, for a day."""
+    token = await desk.people.first_link() if config.page.sign_in else ""
+    if token:
+        link = f"{config.page.address}welcome/{token}"
+        print(  # noqa: T201  for the person who starts it, not for a log
+            f"first administrator: open {link} within 24 hours; it works once", file=sys.stderr
+        )
 
 
 class _Pages(uvicorn.Server):
@@ -66,6 +83,8 @@ async def _serve_pages(
                 lifespan="off",
                 log_level="warning",
                 access_log=False,
+                ssl_certfile=config.page.cert_file,
+                ssl_keyfile=config.page.key_file,
                 timeout_graceful_shutdown=PAGE_END_S,
             )
         )

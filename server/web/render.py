@@ -74,6 +74,13 @@ class Renderer:
             **more,
         )
 
+    def alone(self, template: str, viewer: Viewer, **more: Any) -> str:
+        """Return a plain page that needs nothing but what it is given."""
+        facts = {"message": "", "login": "", "say": viewer.words.say, "viewer": viewer}
+        return self._templates.get_template(template).render(
+            **{**facts, "languages": _NAMES, "language_codes": LANGUAGES, **more}
+        )
+
     def sections(self, viewer: Viewer, board: Board, present: Present) -> dict[str, str]:
         """Return the HTML of each section by its name."""
         key = (viewer.language, viewer.pressure_unit)

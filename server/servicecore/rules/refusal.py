@@ -41,6 +41,15 @@ REFUSALS = {
     "notice_missing": "an outage of more than {limit} h needs a notice before it begins",
     "dates": "expected an end after the beginning",
     "retention": "{subject} is kept until {date}",
+    "locked": "too many wrong passwords: try again after {date}",
+    "wrong_password": "this login and password do not go together",
+    "link_over": "this link has been used or is over; the administrator can give a new one",
+    "password_length": "expected at least {limit} characters, were {length}",
+    "passwords_differ": "the two passwords differ",
+    "login_taken": "{subject} is taken",
+    "login_form": "expected 2 to 40 of a-z, 0-9, '.', '_' and '-', found {subject}",
+    "role_missing": "choose at least one role: {allowed_words}",
+    "last_admin": "somebody must stay administrator",
 }
 """English words by key; the catalogues of the screens have the same keys after `refused.`."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.engine.effects import AlarmKind
+from server.servicecore.rules.permissions import Role
 from server.servicecore.rules.refusal import REFUSALS, Refused
 from server.servicecore.rules.verbs import Verb
 from server.servicecore.rules.workorder import FORM, MANDATORY, NEEDS_TEXT, Evidence, State, Step
@@ -44,6 +45,7 @@ def derived() -> set[str]:
         *(f"range.{r}" for r in ("10m", "1h", "24h", "28d")),
         *(f"point.{s}" for s in ("in_test", "refused", "contested")),
         *(f"verb.{v}" for v in Verb),
+        *(f"role.{r}" for r in Role),
     }
 
 
