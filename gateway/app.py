@@ -5,26 +5,20 @@ import logging
 import sqlite3
 from collections.abc import Callable, Collection, Mapping
 
-from gateway.config import (
-    DeviceSection,
-    GatewayConfig,
-    PointSection,
-    flow_metric_name,
-    metric_name,
-    problems,
-)
-from gateway.core.device import BornMetric, Device, Reading, Scan
+from gateway.config import GatewayConfig, problems
+from gateway.core.device import Scan
 from gateway.core.edge_session import EdgeSession
 from gateway.core.messages import Node
-from gateway.core.pulse import CounterSettings, CounterState
-from gateway.modbus import Line, Poller
+from gateway.core.pulse import CounterState
+from gateway.devices import births_of, device_of, open_line
 from gateway.outbox import OneThread, Outbox
+from gateway.poller import Poller
+from gateway.port_memory import BY_ID, PortMemory
 from gateway.uplink import Uplink, probe, read_broker
 from telemetry.errors import ConfigError, MainwatchError
 from telemetry.instant import Clock
 from telemetry.point import PointId
-from telemetry.register_map import Register, RegisterMap
-from telemetry.units import Quantity, to_house
+from telemetry.register_map import RegisterMap
 
 log = logging.getLogger("mainwatch.gateway")
 
@@ -52,7 +46,7 @@ async def run(
     if found := problems(config, maps):
         raise ConfigError("; ".join(found))
     broker = read_broker(config.broker)
-    births = {d.id: _births(d, maps[d.map]) for line in config.line for d in line.device}
+    births = {d.id: births_of(d, maps[d.map]) for line in config.line for d in line.device}
     thread = OneThread()
     try:
         outbox = await thread(
@@ -94,6 +88,8 @@ async def run(
             )
             states = await thread(outbox.counters)
             pollers = _pollers(config, maps, states, clock=clock, store=store)
+            devices = {n: d for p in pollers for n, d in p.statistics.devices.items()}
+            session.vitals_of = lambda name: devices[name].vitals() if name in devices else {}
             points = sum(len(metrics) for metrics in births.values())
             told: dict[str, object] = {"gateway": node.edge, "points": points}
             await _serve(pollers, store, uplink, started=lambda: ready(told), stop=stop)
@@ -225,116 +221,12 @@ def _pollers(
     store: _Store,
 ) -> list[Poller]:
     pollers = []
+    ports = PortMemory(config.gateway.data / "ports.json", by_id=BY_ID)
     for section in config.line:
-        line = Line(
-            name=section.name,
-            host=section.host,
-            port=section.port,
-            timeout_s=section.timeout_s,
-            clock=clock,
-        )
-        devices = [_device(d, maps[d.map], states) for d in section.device]
+        devices = [
+            device_of(d, maps[d.map], section.timing, states, metrics=births_of(d, maps[d.map]))
+            for d in section.device
+        ]
+        line = open_line(section, clock=clock, ports=ports)
         pollers.append(Poller(line, devices, clock=clock, put=store.put))
     return pollers
-
-
-def _device(
-    section: DeviceSection, sheet: RegisterMap, states: Mapping[PointId, CounterState]
-) -> Device:
-    readings = [
-        Reading(
-            register=_register(sheet, point),
-            point=PointId(point.point),
-            counter=_counter(section, point, _register(sheet, point)),
-        )
-        for point in section.point
-    ]
-    return Device(
-        id=section.id,
-        unit=section.unit,
-        period_ms=_ms(section.period_s),
-        count_max=sheet.registers_per_read_max,
-        readings=readings,
-        metrics=_births(section, sheet),
-        states=states,
-    )
-
-
-def _counter(
-    section: DeviceSection, point: PointSection, register: Register
-) -> CounterSettings | None:
-    if register.rolls_over_at is None:
-        return None
-    count_m3 = point.pulse_m3
-    if count_m3 is None:
-        count_m3 = to_house(register.scale, register.unit)
-    return CounterSettings(
-        point=PointId(point.point),
-        count_m3=count_m3,
-        rolls_over_at=register.rolls_over_at,
-        period_ms=_ms(section.period_s),
-        flow_max_m3h=point.flow_max_m3h,
-        flow_point=None if point.flow_point is None else PointId(point.flow_point),
-        flow_window_ms=_ms(point.flow_window_s),
-    )
-
-
-def _births(section: DeviceSection, sheet: RegisterMap) -> tuple[BornMetric, ...]:
-    """Return what the birth of a device says of each of its points."""
-    born = []
-    for point in section.point:
-        register = _register(sheet, point)
-        counter = _counter(section, point, register)
-        about = {"zone": section.zone, "place": section.place}
-        period_ms = _ms(section.period_s)
-        if counter is None:
-            low, high, step = register.minimum, register.maximum, register.resolution
-            born.append(
-                BornMetric(
-                    name=metric_name(point),
-                    point=PointId(point.point),
-                    quantity=register.quantity,
-                    period_ms=period_ms,
-                    minimum=None if low is None else to_house(low, register.unit),
-                    maximum=None if high is None else to_house(high, register.unit),
-                    resolution=None if step is None else to_house(step, register.unit),
-                    **about,
-                )
-            )
-            continue
-        born.append(
-            BornMetric(
-                name=metric_name(point),
-                point=counter.point,
-                quantity=Quantity.VOLUME,
-                period_ms=period_ms,
-                minimum=0.0,
-                maximum=None,
-                resolution=counter.count_m3,
-                **about,
-            )
-        )
-        if counter.flow_point is not None:
-            born.append(
-                BornMetric(
-                    name=flow_metric_name(point),
-                    point=counter.flow_point,
-                    quantity=Quantity.FLOW,
-                    period_ms=period_ms,
-                    minimum=0.0,
-                    maximum=counter.flow_max_m3h,
-                    resolution=counter.flow_resolution_m3h,
-                    **about,
-                )
-            )
-    return tuple(born)
-
-
-def _register(sheet: RegisterMap, point: PointSection) -> Register:
-    register = sheet.register(point.register_)
-    assert register is not None, point.register_  # `problems` has seen to it
-    return register
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)

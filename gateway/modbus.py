@@ -1,209 +1,288 @@
-"""One Modbus TCP line: its connection, its requests one at a time, and the polling of its devices.
+"""One Modbus line: opened when it is needed, one request at a time, under the rules of the bus.
 
-No failure of the field leaves this file as an exception: it becomes a `NoAnswer`. After any reply
-that was missing or wrong the connection is dropped, so that a late one can never be taken for the
-answer to the next question.
+No failure of the field leaves this file as an exception: it becomes a `NoAnswer`.
+
+Rule 1: frames are parted by 3.5 characters of silence.
+Rule 2: after any reply that was missing or wrong a serial line is left quiet, so that a late one
+comes when nobody waits for it; a TCP connection is dropped.
+Rule 3: as no time is long enough, the device is then first asked something whose reply cannot be
+taken for the one that is missing (a fence): once that is answered, the old one comes no more.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Callable
 
-from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
+from pymodbus.pdu import ModbusPDU
 
-from gateway.core.device import Device, NoAnswer, Reply, Scan, Words
+from gateway.core.device import NoAnswer, Reply, Words
+from gateway.core.line_timing import reply_octets
 from gateway.core.poll_plan import Block
-from gateway.core.schedule import next_due
-from telemetry.instant import MINUTE_MS, SECOND_MS, Clock, Instant
-from telemetry.register_map import Table
+from gateway.core.rtu_reply import Heard
+from gateway.core.statistics import LineStatistics
+from gateway.wire import Client, Place, Wire
+from telemetry.instant import Clock
+from telemetry.register_map import BITS_PER_READ_MAX, REGISTERS_PER_READ_MAX, Table
 from telemetry.sample import Reason
 
 log = logging.getLogger("mainwatch.gateway.modbus")
 
-RECONNECT_MIN_MS = 500
-RECONNECT_MAX_MS = 5_000
+REOPEN_MIN_MS = 500
+REOPEN_MAX_MS = 5_000
 
-_NOBODY_BEHIND = {0x0A, 0x0B}
+OPEN_S = 3.0
+"""How long a converter may take to accept a connection."""
+
+DRAIN_S = 0.02
+"""What an adapter may hold back: the shortest quiet after a device that is given up anyway."""
+
+DOUBTS_MAX = 8
+"""So many missing replies of one device are remembered; older ones do not come any more."""
+
+NOBODY_BEHIND = frozenset({0x0A, 0x0B})
 """Exceptions by which a converter says that the device behind it does not answer."""
 
-_REFUSED_ADDRESS = {0x02, 0x03}
+BUSY = 0x06
 
-# It tells every lost reply; we tell the first and the last.
-logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+_FUNCTIONS = {Table.COIL: 1, Table.DISCRETE: 2, Table.HOLDING: 3, Table.INPUT: 4}
 
 
 class Line:
-    """The connection to one device or converter, made when it is needed."""
+    """The connection to the devices of one line, made when it is needed."""
 
-    def __init__(self, *, name: str, host: str, port: int, timeout_s: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        place: Place,
+        *,
+        name: str,
+        timeout_s: float,
+        quiet_s: float,
+        connect_pause_s: float,
+        clock: Clock,
+        may_open: Callable[[str, str], bool] | None = None,
+    ) -> None:
         self.name = name
-        self._where = f"line {name} ({host}:{port})"
-        self._host = host
-        self._port = port
-        self._timeout_s = timeout_s
+        self.place = place
+        self.timeout_s = timeout_s
+        self.statistics = LineStatistics()
+        self._where = f"line {name} ({place})"
+        self._quiet_s = quiet_s
+        self._connect_pause_s = connect_pause_s
         self._clock = clock
-        self._client: AsyncModbusTcpClient | None = None
+        self._may_open = may_open
+        """Asked, with the line's name and its port, whether the port is still the same."""
+        self._wire: Wire | None = None
         self._is_up: bool | None = None
         self._failures = 0
         self._not_before_ms = 0
+        self._free_s = 0.0
+        """From when on the line may be used again, in the loop's time."""
+        self._doubts: dict[int, deque[tuple[int, int]]] = {}
+        """By unit: function and length of replies that may still come."""
+        self._told_foreign: set[tuple[int, int]] = set()
         self._transaction = 0
         """The last transaction id. They go on over connections, where pymodbus would begin again at
         1: a converter that hands a late reply to the next connection must not hit its question."""
 
-    async def read(self, unit: int, block: Block) -> tuple[Reply, int]:
-        """Return the words of a block, or why there are none, and the exception code or 0."""
-        client = await self._connected()
-        if client is None:
-            return self._nothing(Reason.LINE_DOWN), 0
-        holding = block.table is Table.HOLDING
-        ask = client.read_holding_registers if holding else client.read_input_registers
-        try:
-            reply = await ask(block.address, count=block.count, device_id=unit)
-        except ConnectionException:
-            self.close()
-            return self._nothing(Reason.LINE_DOWN), 0
-        except ModbusException:  # no reply in time, or one that does not belong to the question
-            reason = Reason.TIMEOUT if client.connected else Reason.LINE_DOWN
-            self.close()
-            return self._nothing(reason), 0
-        code: int = reply.exception_code if reply.isError() else 0
-        if code in _NOBODY_BEHIND:
-            return self._nothing(Reason.TIMEOUT), code
-        if code:
-            return self._nothing(Reason.DEVICE_EXCEPTION, answered=True), code
-        right = reply.function_code == (3 if holding else 4) and reply.dev_id == unit
-        if not right or len(reply.registers) != block.count:
-            self.close()
-            return self._nothing(Reason.WRONG_REPLY, answered=True), 0
-        return Words(at=self._clock.now(), words=tuple(reply.registers)), 0
+    async def read(
+        self, unit: int, block: Block, *, patience_s: float | None = None, pause_s: float = 0.0
+    ) -> Reply:
+        """Return the words of a block, or why there are none.
+
+        `patience_s` is how long the device may take to begin its answer, if not as long as the
+        line's others; it is then given up already, and no quiet is wasted on it. `pause_s` is what
+        the device wants after its answer.
+        """
+        reply = await self._read(unit, block, patience_s, pause_s)
+        self.statistics.last_progress_ms = self._clock.monotonic_ms()
+        return reply
 
     def close(self) -> None:
-        """Drop the connection; the next request makes a new one."""
-        if self._client is not None:
-            self._transaction = self._client.ctx.next_tid
-            self._client.close()
-            self._client = None
+        """Close it; the next request opens it again."""
+        if self._wire is not None:
+            self._transaction = self._wire.client.ctx.next_tid
+            self._wire.close()
+            self._wire = None
+        self.statistics.is_up = False
 
-    async def _connected(self) -> AsyncModbusTcpClient | None:
-        """Return the connection, or None when there is none and it is too early to try again."""
-        if self._client is not None and self._client.connected:
-            return self._client
-        self.close()
+    async def _read(
+        self, unit: int, block: Block, patience_s: float | None, pause_s: float
+    ) -> Reply:
+        wire = await self._opened()
+        if wire is None:
+            return self._nothing(Reason.LINE_DOWN)
+        doubts = self._doubts.get(unit)
+        if doubts and _shape(block) in doubts:
+            self.statistics.fences += 1
+            fenced = await self._ask(wire, unit, _fence(block, doubts), patience_s, pause_s)
+            if isinstance(fenced, NoAnswer) and not fenced.code:
+                return fenced
+            if not wire.is_open:
+                return self._nothing(Reason.LINE_DOWN)
+        return await self._ask(wire, unit, block, patience_s, pause_s)
+
+    async def _ask(
+        self, wire: Wire, unit: int, block: Block, patience_s: float | None, pause_s: float
+    ) -> Reply:
+        """Make one request, and leave the line as its outcome demands."""
+        timing = self.place.timing
+        wire_s = timing.wire_s(block.table, block.count)
+        await self._silence(wire)
+        wire.begin(patience_s=wire_s + (self.timeout_s if patience_s is None else patience_s))
+        self.statistics.requests += 1
+        began_s = wire.now_s()
+        try:
+            reply = await _request(wire.client, unit, block)
+        except ConnectionException:
+            self._drop()
+            return self._nothing(Reason.LINE_DOWN)
+        except ModbusException:
+            return self._failed(wire, unit, block, is_short=patience_s is not None)
+        finally:
+            wire.give_up()
+            self._held_since(wire, began_s)
+        self._free_s = wire.heard_s + timing.gap_s + pause_s
+        self.statistics.echoes += wire.judgement.echoed
+        code: int = reply.exception_code if reply.isError() else 0
+        if code:
+            self._doubts.pop(unit, None)
+        if code in NOBODY_BEHIND:
+            return self._nothing(Reason.TIMEOUT, code=code)
+        if code:
+            return self._nothing(Reason.DEVICE_EXCEPTION, answered=True, code=code)
+        words = _words(reply, unit, block)
+        if words is None:
+            return self._failed(wire, unit, block, answered=True)
+        self._doubts.pop(unit, None)
+        turnaround_s = max(0.0, wire.heard_s - wire.sent_s - wire_s - timing.gap_s)
+        return Words(at=self._clock.now(), words=words, turnaround_s=turnaround_s)
+
+    def _failed(
+        self,
+        wire: Wire,
+        unit: int,
+        block: Block,
+        *,
+        answered: bool = False,
+        is_short: bool = False,
+    ) -> NoAnswer:
+        """Take note of a reply that is missing or wrong."""
+        if not self.place.is_framed:
+            was_open = wire.is_open
+            self._drop()
+            if answered:
+                return self._nothing(Reason.WRONG_REPLY, answered=True)
+            return self._nothing(Reason.TIMEOUT if was_open else Reason.LINE_DOWN)
+        if not wire.is_open:
+            self._drop()
+            return self._nothing(Reason.LINE_DOWN)
+        heard = wire.judgement.heard
+        self.statistics.foreign += heard is Heard.FOREIGN
+        self.statistics.noise += heard is Heard.NOISE
+        doubts = self._doubts.setdefault(unit, deque(maxlen=DOUBTS_MAX))
+        doubts.append(_shape(block))
+        quiet_s = DRAIN_S if is_short else max(DRAIN_S, self._quiet_s)
+        self._free_s = wire.now_s() + quiet_s
+        self.statistics.used_s += quiet_s
+        if heard is Heard.FOREIGN:
+            self._tell_foreign(wire.judgement.frame[0], unit)
+        if heard in {Heard.OTHER, Heard.NOISE} or answered:
+            return self._nothing(Reason.WRONG_REPLY, answered=heard is Heard.OTHER or answered)
+        return self._nothing(Reason.TIMEOUT)
+
+    def _held_since(self, wire: Wire, began_s: float) -> None:
+        """Count for how long a request held the line, with the silence before it."""
+        self.statistics.used_s += self.place.timing.gap_s + wire.now_s() - began_s
+
+    async def _silence(self, wire: Wire) -> None:
+        """Wait until the line is free and was silent for as long as parts two frames."""
+        await wire.silence(self._free_s, gap_s=self.place.timing.gap_s)
+        self.statistics.late += wire.late
+        self.statistics.noise_octets += wire.unasked
+        wire.late = wire.unasked = 0
+
+    async def _opened(self) -> Wire | None:
+        """Return the opened line, or None when it is not there or it is too early to try again."""
+        if self._wire is not None and self._wire.is_open:
+            return self._wire
+        if self._wire is not None:
+            self._drop()
         if self._clock.monotonic_ms() < self._not_before_ms:
             return None
-        client = AsyncModbusTcpClient(
-            self._host,
-            port=self._port,
-            name=self.name,
-            timeout=self._timeout_s,
-            retries=0,
-            reconnect_delay=0,  # we say when
-        )
-        try:
-            answered = await client.connect()
-        except BaseException:
-            client.close()
-            raise
-        self._note(is_up=answered)
-        if answered:
+        wire = Wire(self.place, name=self.name, open_s=max(self.timeout_s, OPEN_S))
+        is_other = self._may_open is not None and not self._may_open(self.name, self.place.serial)
+        self.statistics.other_port += is_other
+        opened = not is_other and await wire.open()
+        self._note(is_up=opened, why=wire.refusal)
+        if opened:
             self._failures = 0
-            self._client = client
-            client.ctx.next_tid = self._transaction
-            return client
-        client.close()
-        pause_ms = min(RECONNECT_MAX_MS, RECONNECT_MIN_MS << min(self._failures, 10))
+            self._wire = wire
+            wire.client.ctx.next_tid = self._transaction
+            self._free_s = wire.now_s() + self._connect_pause_s
+            self.statistics.opened += 1
+            return wire
+        pause_ms = min(REOPEN_MAX_MS, REOPEN_MIN_MS << min(self._failures, 10))
         self._failures += 1
         self._not_before_ms = self._clock.monotonic_ms() + pause_ms
         return None
 
-    def _note(self, *, is_up: bool) -> None:
+    def _drop(self) -> None:
+        self.close()
+        if self.place.is_framed:
+            self._note(is_up=False)
+
+    def _note(self, *, is_up: bool, why: str = "does not answer") -> None:
+        self.statistics.is_up = is_up
         if is_up is not self._is_up:
             level = logging.INFO if is_up else logging.WARNING
-            log.log(level, "%s %s", self._where, "answers" if is_up else "does not answer")
+            log.log(level, "%s %s", self._where, "answers" if is_up else why)
             self._is_up = is_up
 
-    def _nothing(self, reason: Reason, *, answered: bool = False) -> NoAnswer:
-        return NoAnswer(at=self._clock.now(), reason=reason, answered=answered)
+    def _tell_foreign(self, answering: int, asked: int) -> None:
+        """Say once which unit answers for which."""
+        if (answering, asked) not in self._told_foreign:
+            self._told_foreign.add((answering, asked))
+            log.warning("%s: unit %d answers when %d is asked", self._where, answering, asked)
+
+    def _nothing(self, reason: Reason, *, answered: bool = False, code: int = 0) -> NoAnswer:
+        return NoAnswer(at=self._clock.now(), reason=reason, answered=answered, code=code)
 
 
-class Poller:
-    """The polling of all devices of one line, each on its own grid."""
+async def _request(client: Client, unit: int, block: Block) -> ModbusPDU:
+    ask = {
+        Table.COIL: client.read_coils,
+        Table.DISCRETE: client.read_discrete_inputs,
+        Table.HOLDING: client.read_holding_registers,
+        Table.INPUT: client.read_input_registers,
+    }[block.table]
+    return await ask(block.address, count=block.count, device_id=unit)
 
-    def __init__(
-        self,
-        line: Line,
-        devices: Sequence[Device],
-        *,
-        clock: Clock,
-        put: Callable[[Scan], Awaitable[None]],
-    ) -> None:
-        self.skipped = 0
-        """Polls that were missed because the line, or storing, was too slow."""
-        self._line = line
-        self._devices = devices
-        self._clock = clock
-        self._put = put
-        self._told_ms = -MINUTE_MS
-        self._told_skipped = 0
 
-    async def run(self) -> None:
-        """Poll until cancelled."""
-        clock = self._clock
-        start_ms = clock.monotonic_ms() + SECOND_MS - clock.now() % SECOND_MS
-        due = [start_ms] * len(self._devices)
-        try:
-            while True:
-                n = min(range(len(due)), key=due.__getitem__)
-                wait_ms = due[n] - clock.monotonic_ms()
-                if wait_ms > 0:
-                    await clock.sleep_until(Instant(clock.now() + wait_ms))
-                device = self._devices[n]
-                await self._poll(device)
-                now_ms = clock.monotonic_ms()
-                pause_ms = device.pause_ms()
-                if pause_ms is not None:
-                    due[n] = now_ms + pause_ms
-                    continue
-                due[n], missed = next_due(
-                    due[n], start_ms=start_ms, period_ms=device.period_ms, now_ms=now_ms
-                )
-                self._count(missed, now_ms)
-        finally:
-            self._line.close()
+def _words(reply: ModbusPDU, unit: int, block: Block) -> tuple[int, ...] | None:
+    """Return what a reply holds; None when it is not the one to the question."""
+    if reply.function_code != _FUNCTIONS[block.table] or reply.dev_id != unit:
+        return None
+    if block.table.is_of_bits:
+        bits = reply.bits
+        whole = len(bits) == (block.count + 7) // 8 * 8
+        return tuple(map(int, bits[: block.count])) if whole else None
+    return tuple(reply.registers) if len(reply.registers) == block.count else None
 
-    async def _poll(self, device: Device) -> None:
-        replies = await self._ask(device)
-        scan = device.scan(replies, now_ms=self._clock.monotonic_ms())
-        if scan is None:
-            return
-        if scan.alive is not None:
-            level = logging.INFO if scan.alive else logging.WARNING
-            said = "is back" if scan.alive else "does not answer"
-            log.log(level, "device %s on line %s %s", device.id, self._line.name, said)
-        await self._put(scan)
 
-    async def _ask(self, device: Device) -> list[Reply]:
-        """Return the replies to a device's blocks, up to the first that found nobody."""
-        replies: list[Reply] = []
-        n = 0
-        while n < len(device.blocks):
-            block = device.blocks[n]
-            reply, code = await self._line.read(device.unit, block)
-            if code in _REFUSED_ADDRESS and device.close_holes(block):
-                log.info("device %s refuses to be read across unused registers", device.id)
-                replies.clear()
-                n = 0
-                continue
-            replies.append(reply)
-            if isinstance(reply, NoAnswer) and not reply.answered:
-                break
-            n += 1
-        return replies
+def _shape(block: Block) -> tuple[int, int]:
+    """Return function and octets of a reply: what tells it from others of the same device."""
+    return _FUNCTIONS[block.table], reply_octets(block.table, block.count)
 
-    def _count(self, missed: int, now_ms: int) -> None:
-        self.skipped += missed
-        if self.skipped > self._told_skipped and now_ms - self._told_ms >= MINUTE_MS:
-            more = self.skipped - self._told_skipped
-            log.warning("line %s is too slow: %d more polls skipped", self._line.name, more)
-            self._told_skipped = self.skipped
-            self._told_ms = now_ms
+
+def _fence(block: Block, doubts: deque[tuple[int, int]]) -> Block:
+    """Return a read at the same place whose reply has another length than all that are missing."""
+    of_bits = block.table.is_of_bits
+    per_item = 1 if of_bits else 2
+    here = reply_octets(block.table, block.count) // per_item
+    longest = BITS_PER_READ_MAX // 8 if of_bits else REGISTERS_PER_READ_MAX
+    missing = {octets // per_item for f, octets in doubts if f == _FUNCTIONS[block.table]}
+    lengths = (*range(here - 1, 0, -1), *range(here + 1, longest + 1))
+    length = next(n for n in lengths if n not in missing)
+    count = min(length * (8 if of_bits else 1), 65536 - block.address)
+    return Block(table=block.table, address=block.address, count=count, registers=())

@@ -1,6 +1,7 @@
 """`mainwatch check`: read configuration files and recordings, and say everything that is wrong."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mainwatch.load import (
     configs_folder,
@@ -12,6 +13,10 @@ from mainwatch.load import (
     rule_book,
 )
 from telemetry.errors import ConfigError
+from telemetry.register_map import RegisterMap
+
+if TYPE_CHECKING:
+    from gateway.plan_report import LinePlan
 
 
 def findings(path: Path, devices: Path) -> list[str]:
@@ -30,13 +35,34 @@ def findings(path: Path, devices: Path) -> list[str]:
     return []
 
 
+def plans(path: Path, devices: Path) -> "tuple[LinePlan, ...]":
+    """Return how each line of a gateway's file would be read; none of any other file."""
+    if "gateway" not in read_toml(path):
+        return ()
+    from gateway.config import GatewayConfig
+    from gateway.plan_report import plans
+
+    return plans(load(path, GatewayConfig), load_register_maps(devices))
+
+
 def _examine(path: Path, devices: Path) -> None:
     body = read_toml(path)
     if "gateway" in body:
         from gateway import config as gateway
 
-        maps = load_register_maps(devices)
-        refuse(path, gateway.problems(load(path, gateway.GatewayConfig), maps))
+        found: list[str] = []
+        maps: dict[str, RegisterMap] = {}
+        try:
+            maps = load_register_maps(devices)
+        except ConfigError as e:
+            found.append(str(e))
+        try:
+            config = load(path, gateway.GatewayConfig)
+        except ConfigError as e:
+            raise ConfigError("; ".join([str(e), *found])) from None
+        if found:  # nothing can be said of registers while their maps are wrong
+            raise ConfigError("; ".join(found))
+        refuse(path, gateway.problems(config, maps))
     elif "server" in body:
         from server import config as server
 

@@ -238,9 +238,15 @@ def _run_demo(options: argparse.Namespace) -> int:
 
 
 def _run_check(options: argparse.Namespace) -> int:
-    from mainwatch.check import findings
+    from mainwatch.check import findings, plans
 
-    found = [line for path in options.files for line in findings(path, _devices(options))]
+    found = []
+    for path in options.files:
+        wrong = findings(path, _devices(options))
+        for plan in () if wrong else plans(path, _devices(options)):
+            print("\n".join((*plan.reads, *plan.advice)))
+            wrong += [f"{path}: {finding}" for finding in plan.findings]
+        found += wrong
     for line in found:
         print(line)
     if not found:

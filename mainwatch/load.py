@@ -43,7 +43,7 @@ def load(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model
     try:
         return model.model_validate(body)
     except ValidationError as e:
-        raise ConfigError("; ".join(f"{path}: {line}" for line in told(e))) from None
+        raise ConfigError("; ".join(f"{path}: {line}" for line in told(e, body))) from None
 
 
 def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
@@ -55,15 +55,25 @@ def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
             f"{folder}: expected a folder of register maps, found none that can be read:"
             f" {e.strerror}"
         ) from e
-    return {path.stem: load_register_map(path) for path in paths}
+    found: dict[str, RegisterMap] = {}
+    mistakes = []
+    for path in paths:
+        try:
+            found[path.stem] = load_register_map(path)
+        except ConfigError as e:
+            mistakes.append(str(e))
+    if mistakes:
+        raise ConfigError("; ".join(mistakes))
+    return found
 
 
 def load_register_map(path: Path) -> RegisterMap:
     """Return the register map in a file. Raises `ConfigError` with every mistake."""
+    body = read_toml(path)
     try:
-        found = TypeAdapter(RegisterMap).validate_python(read_toml(path))
+        found = TypeAdapter(RegisterMap).validate_python(body)
     except ValidationError as e:
-        raise ConfigError("; ".join(f"{path}: {line}" for line in told(e))) from None
+        raise ConfigError("; ".join(f"{path}: {line}" for line in told(e, body))) from None
     refuse(path, found.problems())
     return found
 

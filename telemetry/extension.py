@@ -29,6 +29,9 @@ ACK = "mw/ack"
 SACK = "mw/sack"
 """Bytes, NCMD (declared null in NBIRTH): ranges committed above `mw/ack` (`telemetry.ranges`)."""
 
+HEALTH = "mw/health/"
+"""Prefix of Doubles, in births and, when they changed, in data: how the node or a device is."""
+
 REASON = "mw/reason"
 """Property of a sample that is not good: why (`telemetry.sample.Reason`)."""
 

@@ -6,7 +6,15 @@ What differs between models is in their data sheets; this is what all of them do
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from firmware_sim.core.encode import Words, raw_of, raw_words, resting_words, words
+from firmware_sim.core.encode import (
+    Words,
+    own_bits,
+    raw_of,
+    raw_words,
+    resting_words,
+    text_words,
+    words,
+)
 from firmware_sim.core.slave import (
     BUSY_FUNCTIONS,
     COILS,
@@ -23,8 +31,13 @@ from telemetry.instant import SECOND_MS, Instant
 from telemetry.register_map import Form, Register, RegisterMap, Table
 from telemetry.units import Quantity
 
-_FUNCTIONS = {Table.HOLDING: HOLDING, Table.INPUT: INPUT}
-_FLOATS = (Form.FLOAT32, Form.FLOAT64)
+_FUNCTIONS = {
+    Table.HOLDING: HOLDING,
+    Table.INPUT: INPUT,
+    Table.COIL: COILS,
+    Table.DISCRETE: DISCRETE_INPUTS,
+}
+_FLOATS = (Form.FLOAT16, Form.FLOAT32, Form.FLOAT64)
 
 
 @dataclass(slots=True)
@@ -121,27 +134,34 @@ class Firmware:
 
     def show(self, *, table: Table, address: int, words: Words, at: Instant | None = None) -> Words:
         """Measure: put words into the registers as the device would. Return what it holds then."""
-        register = self._places[table, address]
+        return self._show(self._places[table, address], words, at)
+
+    def _show(self, register: Register, words: Words, at: Instant | None) -> Words:
         shown = self._measured(register, words, at)
-        image = self._images[_FUNCTIONS[table]]
+        address, image = register.address, self._images[_FUNCTIONS[register.table]]
         if self.is_powered:
+            mask = own_bits(register)
             for n, word in enumerate(shown):
-                image[address + n] = word
+                # A field leaves the other bits of its word to other registers.
+                others = image[address + n] & ~mask if len(shown) == 1 else 0
+                image[address + n] = others | word
             self._note_stops(register, shown)
             self._copy_bits(register)
         return tuple(image[a] for a in range(register.address, register.end))
+
+    def show_text(self, name: str, text: str) -> None:
+        """Let a string register hold a text, a serial number for instance."""
+        register = self.sheet.register(name)
+        assert register is not None
+        for n, word in enumerate(text_words(text, register)):
+            self._images[_FUNCTIONS[register.table]][register.address + n] = word
 
     def show_values(self, values: Mapping[str, float], *, at: Instant | None = None) -> None:
         """Measure several registers, by name, in house units."""
         for name, value in values.items():
             register = self.sheet.register(name)
             assert register is not None
-            self.show(
-                table=register.table,
-                address=register.address,
-                words=words(value, register),
-                at=at,
-            )
+            self._show(register, words(value, register), at)
 
     def set_condition(self, condition: Condition, *, on: bool) -> None:
         """Let the device know something of itself; it shows in its status bits, if it has any."""

@@ -4,12 +4,15 @@ Every poll gives a scan, good or bad, until the device is taken for dead; then i
 more rarely and its silence is told once, by its last bad scan and its death.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gateway.core.decode import house_value, raw_number
-from gateway.core.poll_plan import HOLE_MAX, Block, has_holes, plan
+from gateway.core.decode import house_value, raw_number, text
+from gateway.core.isolation import Verdict, unreadable
+from gateway.core.poll_plan import Block, Costs, Poll, Wanted, load, polls
 from gateway.core.pulse import Counter, CounterSettings, CounterState
+from gateway.core.statistics import DeviceStatistics, Health
 from telemetry.instant import Instant
 from telemetry.point import PointId
 from telemetry.register_map import Register
@@ -24,6 +27,21 @@ DEAD_AFTER_MS = 3_000
 DEAD_AFTER_POLLS = 2
 """A device is dead when both have passed: one lost reply on a noisy line is no death."""
 
+REPLAN_MS = 10_000
+REPLAN_SHARE = 0.3
+REPLAN_MIN_S = 0.002
+"""A plan is made anew when the measured turnaround has moved by so much, and no more often."""
+
+BUSY_TRIES = 3
+BUSY_PAUSE_MS = 100
+"""A busy device is asked again so often within one poll, after so long a pause each time."""
+
+PROBE_PATIENCE_S = 0.1
+PROBE_PATIENCE_TIMES = 4.0
+"""A device in quarantine is waited for four times as long as it ever took, at least so long."""
+
+_SMOOTHING = 1 / 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
@@ -31,15 +49,17 @@ class Words:
 
     at: Instant
     words: Sequence[int]
+    turnaround_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoAnswer:
-    """A block read that gave nothing; `answered` when the device at least refused."""
+    """A block read that gave nothing; `answered` when the device at least refused, by `code`."""
 
     at: Instant
     reason: Reason
     answered: bool = False
+    code: int = 0
 
 
 Reply = Words | NoAnswer
@@ -62,11 +82,13 @@ class BornMetric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A register that is read, and the counter that it feeds, if it is one."""
+    """A register that is read every `period_ms`, and the counter that it feeds, if it is one."""
 
     register: Register
     point: PointId
     counter: CounterSettings | None
+    period_ms: int
+    is_low: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,38 +113,117 @@ class Device:
         *,
         id: str,  # noqa: A002  the word of the configuration
         unit: int,
-        period_ms: int,
-        count_max: int,
+        costs: Costs,
         readings: Sequence[Reading],
         metrics: tuple[BornMetric, ...],
         states: Mapping[PointId, CounterState],
+        identity: Register | None = None,
+        expected_identity: str = "",
     ) -> None:
         self.id = id
         self.unit = unit
-        self.period_ms = period_ms
         self.metrics = metrics
         self.alive = True
-        self._count_max = count_max
+        self.statistics = DeviceStatistics(turnaround_ms=1000 * costs.turnaround_s)
+        self.identity = identity
+        """The register that tells this device from another of its model, if it has one."""
+        self.wants_identity = identity is not None
+        self.said_identity = ""
+        self.polls: tuple[Poll, ...] = ()
+        self._expected_identity = expected_identity
+        self._costs = costs
+        self._as_delivered = costs
         self._readings = {r.register.name: r for r in readings}
         self._counters = {
             r.register.name: Counter(r.counter, states.get(r.point))
             for r in readings
             if r.counter is not None
         }
+        self._unreadable: dict[str, Register] = {}
+        self._due_ms: dict[str, int] = {}
         self._failures = 0
         self._failing_since_ms = 0
-        self._timeouts = 0
-        self.blocks: tuple[Block, ...] = ()
-        self._plan(HOLE_MAX)
+        self._silences = 0
+        self._turnaround_s = costs.turnaround_s
+        self._slowest_s = 0.0
+        self._observed = 0
+        self._planned_ms = 0
+        self._plan()
 
-    def close_holes(self, refused: Block) -> bool:
-        """Plan again without reading what nobody asked for; say whether that changes anything."""
-        if not has_holes(refused):
+    # What to ask.
+
+    @property
+    def needed(self) -> float:
+        """Return what share of its line's time the device's plan asks for."""
+        return load(self.polls, self._costs)
+
+    def needed_of(self, poll: Poll) -> float:
+        """Return what share of its line's time one of its polls asks for."""
+        return load((poll,), self._costs)
+
+    def read_s(self, block: Block) -> float:
+        """Return for how long a block is reckoned to hold the line."""
+        return self._costs.block_s(block)
+
+    def period_ms(self, register: Register) -> int:
+        """Return how often a register is wanted."""
+        return self._readings[register.name].period_ms
+
+    def point_of(self, register: Register) -> PointId:
+        """Return the point that a register feeds."""
+        return self._readings[register.name].point
+
+    @property
+    def pause_s(self) -> float:
+        """Return how long the device wants to be left alone after an answer."""
+        return self._costs.pause_s
+
+    def replan(self, now_ms: int) -> bool:
+        """Plan anew if the device has become slower or faster; say whether the plan has changed."""
+        planned_s = self._costs.turnaround_s
+        moved_s = abs(self._turnaround_s - planned_s)
+        too_early = self._observed < 1 / _SMOOTHING or now_ms - self._planned_ms < REPLAN_MS
+        if too_early or moved_s < max(REPLAN_MIN_S, REPLAN_SHARE * planned_s):
             return False
-        self._plan(0)
-        return True
+        self._planned_ms = now_ms
+        self._costs = replace(self._costs, turnaround_s=self._turnaround_s)
+        return self._plan()
 
-    def scan(self, replies: Sequence[Reply], *, now_ms: int) -> Scan | None:
+    def learn(self, block: Block, verdict: Verdict) -> None:
+        """Remember what the device refuses, and never ask for it again while it lives."""
+        if verdict.longest is not None:
+            shorter = max(verdict.longest, self._longest_alone())
+            self._costs = replace(self._costs, count_max=min(self._costs.count_max, shorter))
+        if verdict.refused is not None:
+            barred = frozenset((block.table, a) for a in verdict.refused)
+            self._costs = replace(self._costs, barred=self._costs.barred | barred)
+            for r in unreadable(verdict.refused, block):
+                if len(self._unreadable) < len(self._readings) - 1:  # one is left to ask for
+                    self._unreadable[r.name] = r
+        self.statistics.unreadable = len(self._unreadable)
+        self._plan()
+
+    def refuses(self, register: Register) -> bool:
+        """Say whether the device is known to refuse a register."""
+        return register.name in self._unreadable
+
+    def patience_s(self, usual_s: float) -> float:
+        """Return how long to wait for the device to begin its answer."""
+        if self.alive or not self._slowest_s:
+            return usual_s
+        return min(usual_s, max(PROBE_PATIENCE_S, PROBE_PATIENCE_TIMES * self._slowest_s))
+
+    def pause_ms(self) -> int | None:
+        """Return how long to leave a device alone that costs time-outs; None when it does not."""
+        if not self._silences:
+            return None
+        doubled = PROBE_MIN_MS << min(self._silences - 1, 10)
+        period_ms = min(p.period_ms for p in self.polls)
+        return min(PROBE_MAX_MS, max(doubled, period_ms))
+
+    # What it says.
+
+    def scan(self, poll: Poll, replies: Sequence[Reply], *, now_ms: int) -> Scan | None:
         """Return the scan of a poll, or None while a dead device stays silent.
 
         `replies` are those of the blocks in order; the first that found nobody stands for the rest.
@@ -131,15 +232,26 @@ class Device:
         assert replies
         dead_before = not self.alive
         self._judge(replies[-1], now_ms)
+        self._count(replies)
         if dead_before and not self.alive:
             return None
+        if dead_before:
+            self._forget_refusals()
         samples: list[Sample] = []
-        for n, block in enumerate(self.blocks):
+        for n, block in enumerate(poll.blocks):
             reply = replies[min(n, len(replies) - 1)]
+            if self.statistics.health is Health.IMPOSTOR:
+                reply = NoAnswer(at=reply.at, reason=Reason.WRONG_REPLY, answered=True)
             for register in block.registers:
-                samples += self._samples(register, block, reply)
-        counters = tuple(c.state for c in self._counters.values() if c.state is not None)
+                if self._is_due(register, poll, now_ms):
+                    samples += self._samples(register, block, reply)
+        if self.polls and poll is self.polls[0]:
+            at = replies[-1].at
+            for name, register in self._unreadable.items():
+                if self._is_due(register, poll, now_ms):
+                    samples += self._bad(name, at, Reason.DEVICE_EXCEPTION)
         changed = dead_before == self.alive
+        counters = tuple(c.state for c in self._counters.values() if c.state is not None)
         return Scan(
             device=self.id,
             samples=tuple(samples),
@@ -147,46 +259,152 @@ class Device:
             alive=self.alive if changed else None,
         )
 
-    def pause_ms(self) -> int | None:
-        """Return how long to leave a device alone that costs time-outs; None when it does not."""
-        if not self._timeouts:
-            return None
-        doubled = PROBE_MIN_MS << min(self._timeouts - 1, 10)
-        return min(PROBE_MAX_MS, max(doubled, self.period_ms))
+    def identified(self, words: Sequence[int]) -> str:
+        """Take what the identifying register holds; return "" or what there is to tell of it."""
+        assert self.identity is not None
+        found = text(words, self.identity)
+        self.wants_identity = False
+        expected = self._expected_identity or self.said_identity
+        was_impostor = self.statistics.health is Health.IMPOSTOR
+        if self._expected_identity and found != self._expected_identity:
+            self.statistics.health = Health.IMPOSTOR
+            self.wants_identity = True  # until the right one is back
+            if not was_impostor:
+                self.statistics.impostors += 1
+                return f"another device answers: expected {expected!r}, was {found!r}"
+            return ""
+        changed = bool(self.said_identity) and found != self.said_identity
+        self.said_identity = found
+        if was_impostor:
+            self.statistics.health = Health.ANSWERING
+            return f"the right device answers again: {found!r}"
+        if changed:
+            self.statistics.impostors += 1
+            for counter in self._counters.values():
+                counter.replaced()
+            return f"it was replaced: {expected!r} before, {found!r} now; its totals go on"
+        return ""
 
-    def _plan(self, hole_max: int) -> None:
-        registers = [r.register for r in self._readings.values()]
-        self.blocks = plan(registers, count_max=self._count_max, hole_max=hole_max)
+    def line_was_lost(self) -> None:
+        """Take note that another device may be at the other end from now on."""
+        self.wants_identity = self.identity is not None
+
+    def _plan(self) -> bool:
+        wanted = [
+            Wanted(register=r.register, period_ms=r.period_ms, is_low=r.is_low)
+            for r in self._readings.values()
+            if r.register.name not in self._unreadable
+        ]
+        before = self.polls
+        self.polls = polls(wanted, self._costs)
+        return self.polls != before
+
+    def _longest_alone(self) -> int:
+        return max(r.register.length for r in self._readings.values())
+
+    def _forget_refusals(self) -> None:
+        """Try everything again with a device that comes back: it may be another one."""
+        self.wants_identity = self.identity is not None
+        if not self._unreadable and self._costs.barred == self._as_delivered.barred:
+            return
+        self._unreadable.clear()
+        self.statistics.unreadable = 0
+        self._costs = replace(self._as_delivered, turnaround_s=self._costs.turnaround_s)
+        self._plan()
+
+    def _is_due(self, register: Register, poll: Poll, now_ms: int) -> bool:
+        """Say whether a register that may ride with a faster poll is wanted this time."""
+        period_ms = self._readings[register.name].period_ms
+        if period_ms <= poll.period_ms:
+            return True
+        due_ms = self._due_ms.get(register.name, now_ms)
+        if now_ms < due_ms - poll.period_ms // 2:
+            return False
+        late = now_ms - due_ms >= period_ms
+        self._due_ms[register.name] = (now_ms if late else due_ms) + period_ms
+        return True
 
     def _judge(self, reply: Reply, now_ms: int) -> None:
+        s = self.statistics
         match reply:
             case NoAnswer(answered=False, reason=reason):
                 # A line that is down costs nothing to ask, and then all its devices are back.
-                self._timeouts = 0 if reason is Reason.LINE_DOWN else self._timeouts + 1
+                if reason is Reason.LINE_DOWN:
+                    self._silences = 0
+                elif reason is Reason.TIMEOUT or not self.alive:
+                    self._silences += 1
                 if not self._failures:
                     self._failing_since_ms = now_ms
                 self._failures += 1
                 long = now_ms - self._failing_since_ms >= DEAD_AFTER_MS
                 if long and self._failures >= DEAD_AFTER_POLLS:
+                    s.deaths += self.alive
                     self.alive = False
+                if s.health is not Health.UNHEARD or not self.alive:
+                    s.health = Health.FAILING if self.alive else Health.QUARANTINED
             case _:
-                self._failures = self._timeouts = 0
+                self._failures = self._silences = 0
                 self.alive = True
+                if s.health is not Health.IMPOSTOR:
+                    s.health = Health.ANSWERING
+
+    def _count(self, replies: Sequence[Reply]) -> None:
+        s = self.statistics
+        for reply in replies:
+            match reply:
+                case Words(turnaround_s=turnaround_s):
+                    s.replies += 1
+                    if turnaround_s is not None:
+                        self._observe(turnaround_s)
+                case NoAnswer(reason=Reason.TIMEOUT):
+                    s.timeouts += 1
+                case NoAnswer(reason=Reason.WRONG_REPLY):
+                    s.wrong_replies += 1
+                case NoAnswer(reason=Reason.DEVICE_EXCEPTION):
+                    s.exceptions += 1
+
+    def _observe(self, turnaround_s: float) -> None:
+        weight = _SMOOTHING if self._observed else 1.0
+        self._observed += 1
+        self._turnaround_s += weight * (turnaround_s - self._turnaround_s)
+        self._slowest_s = max(self._slowest_s, turnaround_s)
+        self.statistics.turnaround_ms = 1000 * self._turnaround_s
 
     def _samples(self, register: Register, block: Block, reply: Reply) -> list[Sample]:
-        reading = self._readings[register.name]
-        counter = self._counters.get(register.name)
         match reply:
             case NoAnswer(at=at, reason=reason):
-                if counter is not None:
-                    return counter.bad(at, reason)
-                return [Sample.bad(reading.point, at, reason)]
+                return self._bad(register.name, at, reason)
             case Words(at=at, words=words):
                 first = register.address - block.address
-                raw = raw_number(words[first : first + register.form.words], register)
-                if counter is not None:
-                    return counter.update(int(raw), at)
-                return [_sample(reading.point, house_value(raw, register), at)]
+                raw = raw_number(words[first : first + register.length], register)
+                counter = self._counters.get(register.name)
+                if counter is None:
+                    point = self._readings[register.name].point
+                    return [_sample(point, house_value(raw, register), at)]
+                if raw in register.error_values or not math.isfinite(raw):
+                    return counter.bad(at, Reason.NOT_A_NUMBER)
+                return counter.update(int(raw), at)
+
+    def _bad(self, name: str, at: Instant, reason: Reason) -> list[Sample]:
+        counter = self._counters.get(name)
+        if counter is not None:
+            return counter.bad(at, reason)
+        return [Sample.bad(self._readings[name].point, at, reason)]
+
+
+def identity_block(register: Register) -> Block:
+    """Return the read of a register alone."""
+    return Block(
+        table=register.table,
+        address=register.address,
+        count=register.length,
+        registers=(register,),
+    )
+
+
+def is_single(block: Block) -> bool:
+    """Say whether a block is one register that cannot be read in parts."""
+    return all(r.address == block.address and r.end == block.end for r in block.registers)
 
 
 def _sample(point: PointId, value: float | Reason, at: Instant) -> Sample:

@@ -9,7 +9,7 @@ Instants `at` are wall time and go onto the wire; `now_ms` is monotonic and meas
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -112,6 +112,9 @@ class EdgeSession:
         self.tail = tail
         self.ignored = 0
         """Commands and acknowledgements that broke the contract."""
+        self.vitals_of: Callable[[str], Mapping[str, float]] = lambda _device: {}
+        """How a device is, by names of the same set at any time."""
+        self._told_of: dict[str, Mapping[str, float]] = {}
         self._births = dict(births)
         self._names = {d: {m.point: m.name for m in births[d]} for d in births}
         self._last: dict[PointId, Sample] = {}
@@ -232,6 +235,7 @@ class EdgeSession:
             self._reported_ms = now_ms
             report = messages.ndata(seq=self._next_seq(), head=self.head, tail=self.tail, at=at)
             out.append(Publish(topic=self.node.topic(MessageKind.NDATA), payload=report))
+            out += self._device_reports(at=at)
         if not self.node.is_acknowledged:
             old = [end for end, _, ms in self._on_the_way if now_ms - ms >= UNACKNOWLEDGED_MS]
             return [*out, *self._confirm(old[-1], now_ms=now_ms)] if old else out
@@ -331,10 +335,32 @@ class EdgeSession:
 
     def _dbirth(self, device: str, *, at: Instant) -> Publish:
         self._told_dead.discard(device)
+        vitals = self._told_of[device] = dict(self.vitals_of(device))
         payload = messages.dbirth(
-            self._births[device], seq=self._next_seq(), epoch=self.epoch, last=self._last, at=at
+            self._births[device],
+            seq=self._next_seq(),
+            epoch=self.epoch,
+            last=self._last,
+            vitals=vitals,
+            at=at,
         )
         return Publish(topic=self.node.topic(MessageKind.DBIRTH, device), payload=payload)
+
+    def _device_reports(self, *, at: Instant) -> list[Output]:
+        """Return what has changed in how the living devices are."""
+        out: list[Output] = []
+        for device, told in self._told_of.items():
+            now = dict(self.vitals_of(device))
+            news = {n: v for n, v in now.items() if told.get(n) != v}
+            if not news or device in self._told_dead:
+                continue
+            self._told_of[device] = now
+            payload = messages.dreport(
+                news, seq=self._next_seq(), epoch=self.epoch, offset=self.head, at=at
+            )
+            topic = self.node.topic(MessageKind.DDATA, device)
+            out.append(Publish(topic=topic, payload=payload))
+        return out
 
     def _row(self, row: Row, *, at: Instant, now_ms: int) -> list[Output]:
         out: list[Output] = []

@@ -86,12 +86,14 @@ def dbirth(
     seq: int,
     epoch: int,
     last: Mapping[PointId, Sample],
+    vitals: Mapping[str, float],
     at: Instant,
 ) -> bytes:
     """Return the birth of a device with the last value of each point, null when it has none."""
     born = [
         _transient(extension.EPOCH, DataType.UINT64, epoch, at),
         _transient(extension.OFFSET, DataType.UINT64, None, at),
+        *_vital(vitals, at),
     ]
     for m in metrics:
         sample = last.get(m.point)
@@ -136,9 +138,28 @@ def ddata(
     return encode(Payload(timestamp=at, metrics=tuple(metrics), seq=seq), with_datatypes=False)
 
 
+def dreport(
+    vitals: Mapping[str, float], *, seq: int, epoch: int, offset: int, at: Instant
+) -> bytes:
+    """Return how a device is: a DDATA without samples, which takes no offset."""
+    metrics = (
+        _metric(extension.EPOCH, DataType.UINT64, epoch, at),
+        _metric(extension.OFFSET, DataType.UINT64, offset, at),
+        *_vital(vitals, at),
+    )
+    return encode(Payload(timestamp=at, metrics=metrics, seq=seq), with_datatypes=False)
+
+
 def ddeath(*, seq: int, at: Instant) -> bytes:
     """Return the death of a device."""
     return encode(Payload(timestamp=at, metrics=(), seq=seq), with_datatypes=False)
+
+
+def _vital(vitals: Mapping[str, float], at: Instant) -> list[Metric]:
+    return [
+        _metric(extension.HEALTH + name, DataType.DOUBLE, value, at)
+        for name, value in vitals.items()
+    ]
 
 
 def _metric(name: str, datatype: DataType, value: Scalar, at: Instant) -> Metric:

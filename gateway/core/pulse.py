@@ -1,8 +1,10 @@
 """A counter that rolls over, restarts and stutters to a volume that only grows, and to a flow.
 
-Rule 1: the volume never goes backwards and never leaps. A count that does not continue the last one
-is held back; when the next one continues it, the device has begun anew and the volume goes on from
-where it was (UNCERTAIN, counter_reset); when the next one continues the old series, it was noise.
+Rule 1: the volume never leaps, and goes backwards only where the register counts a net volume and
+water flows back. A count that does not continue the last one is held back; when the next one
+continues it, the device has begun anew, or another meter is in its place, and the volume goes on
+from where it was (UNCERTAIN, counter_reset); when the next one continues the old series, it was
+noise.
 Rule 2: a flow is a difference over a window, so its resolution is one count over that window. Until
 half of the window is seen there is no flow, until the whole is seen it is UNCERTAIN.
 """
@@ -30,6 +32,7 @@ class CounterSettings:
     flow_max_m3h: float | None
     flow_point: PointId | None
     flow_window_ms: int
+    runs_backwards: bool = False
 
     @property
     def flow_resolution_m3h(self) -> float:
@@ -53,6 +56,7 @@ class Counter:
     def __init__(self, settings: CounterSettings, state: CounterState | None) -> None:
         self.settings = settings
         self.state = state
+        self._is_replaced = False
         self._held: CounterState | None = None
         """A reading that did not continue the series and waits for the next one to confirm it."""
         self._window: deque[tuple[Instant, int]] = deque()
@@ -64,6 +68,10 @@ class Counter:
             return self._samples(at, Reason.OUT_OF_RANGE, value=None)
         if last is None:
             return self._accept(base=0, raw=raw, at=at, sure=True)
+        if self._is_replaced and 0 <= raw < self.settings.rolls_over_at:
+            self._is_replaced = False
+            self._held = CounterState(point=last.point, base=0, raw=raw, at=at)
+            return self._restart(raw, at, since_held=0)
         step = self._step(last, raw, at)
         if step is not None:
             sure = self._plausible(last.at, at) < self.settings.rolls_over_at
@@ -79,6 +87,10 @@ class Counter:
             return self._samples(at, Reason.COUNTER_RESET, value=self._volume(last))
         return self._samples(at, Reason.IMPLAUSIBLE_RATE, value=None)
 
+    def replaced(self) -> None:
+        """Take note that another meter is in its place: its first count continues the series."""
+        self._is_replaced = self.state is not None
+
     def bad(self, at: Instant, reason: Reason) -> list[Sample]:
         """Return the samples of a reading that failed; the series waits."""
         return self._samples(at, reason, value=None)
@@ -89,7 +101,10 @@ class Counter:
         if not 0 <= raw < turn:
             return None
         step = (raw - last.raw) % turn
-        return step if step <= self._plausible(last.at, at) else None
+        most = self._plausible(last.at, at)
+        if step <= most:
+            return step
+        return step - turn if self.settings.runs_backwards and turn - step <= most else None
 
     def _plausible(self, before: Instant, at: Instant) -> float:
         """Return the most counts that can have passed.

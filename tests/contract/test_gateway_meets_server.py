@@ -16,7 +16,7 @@ from server.engine.effects import (
 from server.engine.engine import Engine
 from server.engine.events import Arrived
 from telemetry.sample import Sample
-from telemetry.sparkplug import MessageKind, parse_topic
+from telemetry.sparkplug import MessageKind, decode, parse_topic
 from tests.unit.gateway.edge_world import BIRTHS, World
 from tests.unit.gateway.field import REBIRTH
 
@@ -164,3 +164,28 @@ def test_whatever_is_lost_on_the_way_every_sample_is_accepted_once(script):
     assert plant.accepted() == plant.stored()
     assert plant.world.session.acked == plant.world.head
     assert plant.told(MessageDropped) == []
+
+
+def test_how_a_device_is_takes_no_offset_and_no_complaint():
+    plant = Plant()
+    counts = {"pt-1": 0.0, "pt-2": 0.0}
+    plant.world.session.vitals_of = lambda device: {"timeouts_total": counts[device]}
+    plant.connect()
+    plant.world.store("pt-1")
+    plant.carry(plant.world.pump())
+    counts["pt-1"] = 3.0
+    plant.world.now_ms += 10_000
+    plant.carry(plant.world.tick())
+    plant.world.store("pt-1")
+    plant.carry(plant.world.pump())
+
+    reports = [
+        m
+        for o in plant.world.said
+        if isinstance(o, Publish) and parse_topic(o.topic).kind is MessageKind.DDATA
+        for m in decode(o.payload).metrics
+        if m.name == "mw/health/timeouts_total"
+    ]
+    assert [m.value for m in reports] == [3.0]
+    assert plant.accepted() == plant.stored()
+    assert plant.told(MessageDropped) == plant.told(RebirthDue) == []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from firmware_sim.core.encode import counter_words, words
+from firmware_sim.core.encode import counter_words, text_words, words
 from telemetry.register_map import Register, RegisterMap
 from telemetry.units import Quantity
 
@@ -48,6 +48,34 @@ GOLDEN = [
     ("level-transmitter", "level", 3.217, (0x0C91,)),
     ("level-transmitter", "level", -0.1, (0x0000,)),
     ("level-transmitter", "level", 12.0, (0x2710,)),  # stops at 10 m
+    ("ultrasonic-meter", "flow", 12.5, (0x0000, 0x4148)),  # low word first
+    ("ultrasonic-meter", "total", 123_456.78, (0x1234, 0x5678)),  # as on the display
+    ("ultrasonic-meter", "temperature", -3.5, (0xFFDD,)),
+    ("ultrasonic-meter", "signal", 87.0, (0x5700,)),  # high byte
+    ("ultrasonic-meter", "condition", 2.0, (0x0002,)),  # low byte
+    ("ultrasonic-meter", "battery_low", 1.0, (0x0004,)),  # bit 2
+    ("ultrasonic-meter", "serial-number", "UM12345678", (0x554D, 0x3132, 0x3334, 0x3536, 0x3738)),
+    ("io-module", "relay_1", 1.0, (1,)),
+    ("io-module", "relay_2", 0.0, (0,)),
+    ("io-module", "contact_1", 1.0, (1,)),
+    ("io-module", "contact_2", 0.0, (0,)),
+    ("io-module", "pressure", 500.0, (0x2EE0,)),  # 12.000 mA
+    ("io-module", "level", 1.25, (0x1F40,)),  # 8.000 mA
+    ("pulse-counter-two", "pulses-1", 1_234_567.8, (0x4E61, 0xBC00)),  # 0x00BC614E backwards
+    ("pulse-counter-two", "pulses-2", 0.1, (0x0100, 0x0000)),
+    ("pulse-counter-two", "tamper-1", 1.0, (0x0001,)),
+    ("pulse-counter-two", "tamper-2", 1.0, (0x0002,)),
+    ("pressure-logger", "pressure", 350.0, (0x0003, 0x8000)),  # 3.5 bar in 16.16
+    ("pressure-logger", "pressure", -50.0, (0xFFFF, 0x8000)),
+    ("pressure-logger", "temperature", 21.5, (0x4D60,)),  # half precision
+    ("pressure-logger", "battery", 87.0, (0x0087,)),
+    ("pressure-logger", "mode", 2.0, (0x0020,)),  # bits 4 to 6
+    ("pressure-logger", "calibration_days", -100.0, (0x009C,)),
+    ("electromagnetic-meter-net", "flow", -132.3, (0x6000, 0xC042, 0x0000, 0x0000)),  # -36.75 l/s
+    ("electromagnetic-meter-net", "net-total", 1000.001, (0x000F, 0x4241, 0x0000, 0x0000)),
+    ("electromagnetic-meter-net", "forward-total", 12_345.678, (0, 0, 0x1234, 0x5678)),  # digits
+    ("electromagnetic-meter-net", "direction", 1.0, (0x0100,)),  # low byte first
+    ("electromagnetic-meter-net", "serial-number", 19_088_743.0, (0x0123, 0x4567)),
 ]
 
 
@@ -59,14 +87,16 @@ def _sheets() -> dict[str, RegisterMap]:
     }
 
 
-def _encoded(value: float, register: Register) -> tuple[int, ...]:
+def _encoded(value: float | str, register: Register) -> tuple[int, ...]:
+    if isinstance(value, str):
+        return text_words(value, register)
     is_counter = register.quantity is Quantity.VOLUME
     return counter_words(value, register) if is_counter else words(value, register)
 
 
 @pytest.mark.parametrize(("model", "name", "value", "expected"), GOLDEN)
 def test_words_are_those_of_the_data_sheet(
-    model: str, name: str, value: float, expected: tuple[int, ...]
+    model: str, name: str, value: float | str, expected: tuple[int, ...]
 ) -> None:
     register = _sheets()[model].register(name)
 

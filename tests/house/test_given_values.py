@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from tests.house.tree import Source, sources
 
-PACERS = ("firmware_sim/serial_bus.py", "firmware_sim/modbus_server.py")
-"""They send characters by the loop's timers (`call_at`), and so must read the timers' own clock."""
+PACERS = ("firmware_sim/serial_bus.py", "firmware_sim/modbus_server.py", "gateway/wire.py")
+"""They send characters, and keep the silences between frames, by the loop's timers (`call_at`), and
+so must read the timers' own clock."""
 
 CLOCK_FILE = "mainwatch/wall_clock.py"
 ENGINE_FEEDERS = ("server/engine/", "server/intake/", "server/replay/", "server/app.py")

@@ -212,8 +212,9 @@ class Host:
         self.log.append((topic, payload))
         if topic.kind is not MessageKind.DDATA:
             return
-        epoch, offset, *samples = payload.metrics
+        epoch, offset, *others = payload.metrics
         assert (epoch.name, offset.name) == (extension.EPOCH, extension.OFFSET)
+        samples = [m for m in others if not m.name.startswith(extension.PREFIX)]
         for n, sample in enumerate(samples):
             key = epoch.value, offset.value + n
             before = self.samples.setdefault(key, sample)

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from gateway.app import _births, run
-from gateway.config import DEVICE_POINTS_MAX, BrokerSection, DeviceSection, GatewayConfig
+from gateway.app import run
+from gateway.config import BrokerSection, GatewayConfig
 from gateway.core.messages import dbirth
+from gateway.core.statistics import DeviceStatistics
+from gateway.devices import births_of
+from gateway.line_config import DEVICE_POINTS_MAX, DeviceSection
 from gateway.uplink import read_broker
 from mainwatch.load import configs_folder, load, load_register_maps
 from mainwatch.wall_clock import WallClock
@@ -33,7 +36,7 @@ def test_the_demo_is_born_with_house_units():
     maps = load_register_maps(folder / "devices")
 
     born = {
-        m.point: m for line in config.line for d in line.device for m in _births(d, maps[d.map])
+        m.point: m for line in config.line for d in line.device for m in births_of(d, maps[d.map])
     }
 
     pressure = born["wenhua-road-12/pressure"]
@@ -74,7 +77,14 @@ def test_the_largest_device_is_born_in_one_message():
     )
     sheet = RegisterMap(model="m", description="", registers=registers)
 
-    born = dbirth(_births(section, sheet), seq=255, epoch=2**63, last={}, at=Instant(2**40))
+    born = dbirth(
+        births_of(section, sheet),
+        seq=255,
+        epoch=2**63,
+        last={},
+        vitals=DeviceStatistics().vitals(),
+        at=Instant(2**40),
+    )
 
     assert len(born) <= 2 * PAYLOAD_TARGET
 

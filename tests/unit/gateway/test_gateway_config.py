@@ -47,6 +47,7 @@ def changed(**changes: Any) -> GatewayConfig:
     return GatewayConfig.model_validate(body)
 
 
+PT, METER = "line converter-1, device pt-1: ", "line converter-1, device customer-07: "
 FIRST = "line__0__device__0"
 SECOND = "line__0__device__1"
 
@@ -60,50 +61,52 @@ def test_a_good_configuration_has_no_problems():
     [
         (
             {f"{SECOND}__unit": 1},
-            "line[0].device[1].unit: unit 1 is already used by line[0].device[0].unit",
+            METER + "line[0].device[1].unit: unit 1 is already used by line[0].device[0].unit",
         ),
         (
             {f"{SECOND}__id": "pt-1"},
-            "line[0].device[1].id: device 'pt-1' is already used by line[0].device[0].id",
+            PT + "line[0].device[1].id: device 'pt-1' is already used by line[0].device[0].id",
         ),
         (
             {f"{SECOND}__point__0__flow_point": "wenhua-road-12/pressure"},
             (
-                "line[0].device[1].point[0].flow_point: point 'wenhua-road-12/pressure' is already"
-                " used by line[0].device[0].point[0].point"
+                METER + "line[0].device[1].point[0].flow_point: point 'wenhua-road-12/pressure' is "
+                "already used by line[0].device[0].point[0].point"
             ),
         ),
         (
             {f"{FIRST}__map": "barometer"},
             (
-                "line[0].device[0].map: expected one of counter, endless, narrow, odd, transmitter,"
-                " was 'barometer'"
+                PT + "line[0].device[0].map: expected one of counter, endless, narrow, odd, "
+                "transmitter, was 'barometer'"
             ),
         ),
         (
             {f"{FIRST}__point__0__register": "level"},
             (
-                "line[0].device[0].point[0].register: expected one of pressure of map"
+                PT + "line[0].device[0].point[0].register: expected one of pressure of map"
                 " 'transmitter', was 'level'"
             ),
         ),
         (
             {f"{FIRST}__map": "narrow", f"{FIRST}__point__0__register": "wide"},
             (
-                "line[0].device[0].point[0].register: 'wide' takes 2 registers, but map 'narrow'"
+                PT
+                + "line[0].device[0].point[0].register: 'wide' takes 2 registers, but map 'narrow'"
                 " allows 1 in one read"
             ),
         ),
         (
             {f"{FIRST}__point__0__pulse_m3": 0.01},
             (
-                "line[0].device[0].point[0].pulse_m3: expected a counter, but register 'pressure'"
+                PT
+                + "line[0].device[0].point[0].pulse_m3: expected a counter, but register 'pressure'"
                 " has no rolls_over_at"
             ),
         ),
         (
             {f"{FIRST}__map": "odd", f"{FIRST}__point__0__register": "count"},
-            "line[0].device[0].point[0].register: expected whole counts, was float32",
+            PT + "line[0].device[0].point[0].register: expected whole counts, was float32",
         ),
         (
             {
@@ -126,23 +129,24 @@ def test_a_good_configuration_has_no_problems():
         ),
         (
             {"line__0__host": "converter 1"},
-            "line[0].host: expected a host name or an address, was 'converter 1'",
+            "line converter-1: line[0].host: expected a host name or an address, was 'converter 1'",
         ),
         (
             {f"{SECOND}__map": "endless"},
             (
-                "line[0].device[1].point[0].register: expected a counter that rolls over at 2 to"
+                METER
+                + "line[0].device[1].point[0].register: expected a counter that rolls over at 2 to"
                 " 9223372036854775808, was 18446744073709551616"
             ),
         ),
         ({"line": []}, "line: expected at least one [[line]], found none"),
         (
             {"line__0__device": []},
-            "line[0].device: expected at least one [[line.device]], found none",
+            "line converter-1: line[0].device: expected at least one [[line.device]], found none",
         ),
         (
             {f"{FIRST}__point": []},
-            "line[0].device[0].point: expected 1 to 100 of [[line.device.point]], found 0",
+            PT + "line[0].device[0].point: expected 1 to 100 of [[line.device.point]], found 0",
         ),
         ({"gateway__data": ""}, 'gateway.data: expected a folder of its own, was ""'),
         (
@@ -167,7 +171,7 @@ def test_the_same_register_feeds_only_one_point():
 
     assert problems(config, SHEETS) == [
         (
-            "line[0].device[0].point[1].register: 'pressure' is already used by"
+            PT + "line[0].device[0].point[1].register: 'pressure' is already used by"
             " line[0].device[0].point[0].register"
         )
     ]
@@ -177,8 +181,9 @@ def test_two_lines_to_one_converter_are_one_line_too_many():
     line = config_of(Path("d"), modbus=1502, broker=1883).line[0].model_dump(by_alias=True)
     config = changed(line=[line, {**line, "name": "converter-2", "device": [line["device"][0]]}])
 
-    assert "line[1].port: 127.0.0.1:1502 is already used by line[0].port" in problems(
-        config, SHEETS
+    assert (
+        "line converter-2: line[1].port: 127.0.0.1:1502 is already used by line[0].port"
+        in problems(config, SHEETS)
     )
 
 

@@ -8,8 +8,11 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from gateway.core.device import Device, NoAnswer, Reading, Reply, Words
-from gateway.core.poll_plan import Block, plan
-from gateway.modbus import Line, Poller
+from gateway.core.line_timing import NETWORK_BAUD, LineTiming
+from gateway.core.poll_plan import Block, Costs, plan
+from gateway.modbus import Line
+from gateway.poller import Poller
+from gateway.wire import Place
 from mainwatch.wall_clock import WallClock
 from telemetry.point import PointId
 from telemetry.register_map import Form, Register, Table
@@ -25,6 +28,10 @@ def frame(transaction: int, unit: int, pdu: bytes) -> bytes:
 
 
 def honest(transaction: int, unit: int, function: int, address: int, count: int) -> bytes:
+    if function in {1, 2}:  # every third bit is on
+        bits = sum(1 << n for n in range(count) if (address + n) % 3 == 0)
+        octets = bits.to_bytes((count + 7) // 8, "little")
+        return frame(transaction, unit, bytes([function, len(octets)]) + octets)
     held = struct.pack(f">{count}H", *range(address, address + count))
     return frame(transaction, unit, bytes([function, 2 * count]) + held)
 
@@ -53,18 +60,29 @@ async def device(answer: Answer, port: int = 0) -> AsyncIterator[int]:
             await end.wait()
 
 
+TIMING = LineTiming(baud=NETWORK_BAUD, char_bits=10, has_gaps=False)
+COSTS = Costs(timing=TIMING, turnaround_s=0.1, pause_s=0.0, count_max=125, barred=frozenset())
+
+
 def register(address: int, *, table: Table = Table.HOLDING) -> Register:
     return Register(name=f"r{address}", address=address, form=Form.UINT16, unit="", table=table)
 
 
+def bit(address: int, table: Table) -> Register:
+    return Register(name=f"b{address}", address=address, form=Form.BIT, unit="", table=table)
+
+
 def block_at(address: int, count: int = 2, *, table: Table = Table.HOLDING) -> Block:
     wanted = [register(address + n, table=table) for n in range(count)]
-    (block,) = plan(wanted, count_max=125)
+    (block,) = plan(wanted, COSTS)
     return block
 
 
 def line_to(port: int) -> Line:
-    return Line(name="l", host=HOST, port=port, timeout_s=0.15, clock=WallClock())
+    place = Place(kind="tcp", host=HOST, port=port, timing=TIMING)
+    return Line(
+        place, name="l", timeout_s=0.15, quiet_s=0.15, connect_pause_s=0.0, clock=WallClock()
+    )
 
 
 def ask(answer: Answer, *blocks: Block) -> list[Reply]:
@@ -72,14 +90,23 @@ def ask(answer: Answer, *blocks: Block) -> list[Reply]:
         async with device(answer) as port:
             line = line_to(port)
             try:
-                return [(await line.read(7, block))[0] for block in blocks]
+                return [await line.read(7, block) for block in blocks]
             finally:
                 line.close()
 
     return asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("table", list(Table))
+@pytest.mark.parametrize("table", [Table.COIL, Table.DISCRETE])
+def test_bits_are_read_as_they_are(table):
+    (block,) = plan([bit(100 + n, table) for n in range(10)], COSTS)
+
+    (reply,) = ask(honest, block)
+
+    assert reply.words == tuple(int(a % 3 == 0) for a in range(100, 110))
+
+
+@pytest.mark.parametrize("table", [Table.HOLDING, Table.INPUT])
 def test_an_honest_device_is_believed(table):
     (reply,) = ask(honest, block_at(100, 3, table=table))
 
@@ -135,7 +162,7 @@ def test_a_late_reply_is_never_taken_for_the_next_answer():
 
         async with device(answer) as port:
             line = line_to(port)
-            replies = [(await line.read(7, block_at(a)))[0] for a in (0, 100, 200, 300)]
+            replies = [await line.read(7, block_at(a)) for a in (0, 100, 200, 300)]
             line.close()
             return replies
 
@@ -155,7 +182,7 @@ def test_a_connection_that_is_cut_in_the_middle_is_a_line_that_is_down():
         server = await asyncio.start_server(cut, HOST, 0)
         async with server:
             line = line_to(server.sockets[0].getsockname()[1])
-            reply, _ = await line.read(7, block_at(0))
+            reply = await line.read(7, block_at(0))
             line.close()
             return reply
 
@@ -169,11 +196,11 @@ def test_a_line_that_is_down_is_told_once_and_found_again(caplog):
         port = free_port()
         line = line_to(port)
         for _ in range(3):
-            reply, _ = await line.read(7, block_at(0))
+            reply = await line.read(7, block_at(0))
             assert reply.reason is Reason.LINE_DOWN
         async with device(honest, port):
             async with asyncio.timeout(5):
-                while not isinstance((await line.read(7, block_at(0)))[0], Words):  # noqa: ASYNC110  no event tells that a line is tried again
+                while not isinstance(await line.read(7, block_at(0)), Words):  # noqa: ASYNC110  no event tells that a line is tried again
                     await asyncio.sleep(0.05)
             line.close()
 
@@ -195,13 +222,12 @@ def test_a_device_that_refuses_unused_registers_is_read_around_them_at_once():
             scans.append(scan)
 
         readings = [
-            Reading(register=register(a), point=PointId(f"place/r{a}"), counter=None)
+            Reading(register=register(a), point=PointId(f"place/r{a}"), counter=None, period_ms=200)
             for a in (0, 1, 9)
         ]
         async with device(answer) as port:
             polled = Device(
-                id="d", unit=7, period_ms=200, count_max=125, readings=readings,
-                metrics=(), states={},
+                id="d", unit=7, costs=COSTS, readings=readings, metrics=(), states={},
             )  # fmt: skip
             poller = Poller(line_to(port), [polled], clock=WallClock(), put=put)
             async with running(poller.run()):

@@ -1,11 +1,34 @@
-"""The plan of block reads: complete, within the limits, as short as it can be."""
+"""The plan of block reads: complete, within the limits, and as cheap as it can be."""
+
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.poll_plan import Block, has_holes, plan
+from gateway.core.line_timing import LineTiming
+from gateway.core.poll_plan import Block, Costs, Wanted, load, plan, polls
 from telemetry.register_map import Form, Register, Table
+
+WORD_FORMS = [f for f in Form if f not in {Form.BIT, Form.STRING}]
+
+
+def costs(
+    *,
+    baud: int = 9600,
+    turnaround_s: float = 0.01,
+    pause_s: float = 0.0,
+    count_max: int = 125,
+    barred: frozenset[tuple[Table, int]] = frozenset(),
+) -> Costs:
+    timing = LineTiming(baud=baud, char_bits=11, has_gaps=True)
+    return Costs(
+        timing=timing,
+        turnaround_s=turnaround_s,
+        pause_s=pause_s,
+        count_max=count_max,
+        barred=barred,
+    )
 
 
 def register(address: int, form: Form = Form.UINT16, table: Table = Table.HOLDING) -> Register:
@@ -14,15 +37,22 @@ def register(address: int, form: Form = Form.UINT16, table: Table = Table.HOLDIN
     )
 
 
-registers = st.lists(
+some_registers = st.lists(
     st.builds(
         register,
         st.integers(0, 400),
-        st.sampled_from(Form),
-        st.sampled_from(Table),
+        st.sampled_from(WORD_FORMS),
+        st.sampled_from([Table.HOLDING, Table.INPUT]),
     ),
     unique_by=lambda r: r.name,
     max_size=30,
+)
+some_costs = st.builds(
+    costs,
+    baud=st.sampled_from([1200, 9600, 115200]),
+    turnaround_s=st.floats(0, 0.2),
+    pause_s=st.floats(0, 0.1),
+    count_max=st.integers(4, 125),
 )
 
 
@@ -30,55 +60,133 @@ def spans(blocks: tuple[Block, ...]) -> list[tuple[int, int]]:
     return [(b.address, b.count) for b in blocks]
 
 
+def partitions(items: list[Register]) -> Iterator[list[list[Register]]]:
+    """Every way of putting things into groups, whatever the groups."""
+    if not items:
+        yield []
+        return
+    first, *rest = items
+    for groups in partitions(rest):
+        for n in range(len(groups)):
+            yield [*groups[:n], [first, *groups[n]], *groups[n + 1 :]]
+        yield [[first], *groups]
+
+
+def cheapest(wanted: list[Register], by: Costs) -> float:
+    best = float("inf")
+    for groups in partitions(wanted):
+        total = 0.0
+        for group in groups:
+            begin, end = min(r.address for r in group), max(r.end for r in group)
+            fits = end - begin <= by.count_max and len({r.table for r in group}) == 1
+            total += by.read_s(group[0].table, end - begin) if fits else float("inf")
+        best = min(best, total)
+    return best
+
+
 @settings(max_examples=200, deadline=None)
-@given(registers, st.integers(4, 125), st.integers(0, 30))
-def test_every_register_is_read_once_within_the_limits(wanted, count_max, hole_max):
-    blocks = plan(wanted, count_max=count_max, hole_max=hole_max)
+@given(some_registers, some_costs)
+def test_every_register_is_read_once_within_the_limits(wanted, by):
+    blocks = plan(wanted, by)
 
     planned = [r for b in blocks for r in b.registers]
     assert sorted(r.name for r in planned) == sorted(r.name for r in wanted)
     for block in blocks:
-        assert 1 <= block.count <= count_max
+        assert 1 <= block.count <= by.count_max
         assert all(block.address <= r.address and r.end <= block.end for r in block.registers)
         assert {r.table for r in block.registers} == {block.table}
-        ends = [block.address]
-        for r in block.registers:
-            assert r.address - max(ends) <= hole_max
-            ends.append(r.end)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_registers.map(lambda rs: rs[:7]), some_costs)
+def test_no_other_way_of_reading_together_is_cheaper(wanted, by):
+    found = sum(map(by.block_s, plan(wanted, by)))
+
+    assert found == pytest.approx(cheapest(wanted, by))
 
 
 @settings(max_examples=100, deadline=None)
-@given(registers, st.integers(4, 125), st.randoms(use_true_random=False))
-def test_the_plan_does_not_depend_on_the_order_asked_for(wanted, count_max, random):
+@given(some_registers, some_costs, st.randoms(use_true_random=False))
+def test_the_plan_does_not_depend_on_the_order_asked_for(wanted, by, random):
     shuffled = random.sample(wanted, len(wanted))
 
-    assert plan(wanted, count_max=count_max) == plan(shuffled, count_max=count_max)
+    assert plan(wanted, by) == plan(shuffled, by)
 
 
-@settings(max_examples=100, deadline=None)
-@given(registers, st.integers(4, 125), st.integers(0, 30))
-def test_crossing_holes_never_costs_a_request(wanted, count_max, hole_max):
-    contiguous = plan(wanted, count_max=count_max, hole_max=0)
+@pytest.mark.parametrize(
+    ("baud", "turnaround_s", "hole"),
+    [(9600, 0.0, 9), (9600, 0.03, 23), (38400, 0.01, 30), (115200, 0.0, 24), (115200, 0.01, 77)],
+)
+def test_a_hole_is_read_as_long_as_that_is_cheaper_than_another_request(baud, turnaround_s, hole):
+    by = costs(baud=baud, turnaround_s=turnaround_s)
 
-    assert len(plan(wanted, count_max=count_max, hole_max=hole_max)) <= len(contiguous)
-
-
-def test_neighbours_share_a_request_and_far_ones_do_not():
-    wanted = [register(0, Form.FLOAT32), register(2), register(10), register(60)]
-
-    assert spans(plan(wanted, count_max=125, hole_max=7)) == [(0, 11), (60, 1)]
-    assert spans(plan(wanted, count_max=125, hole_max=0)) == [(0, 3), (10, 1), (60, 1)]
+    assert len(plan([register(0), register(1 + hole)], by)) == 1
+    assert len(plan([register(0), register(3 + hole)], by)) == 2
 
 
-def test_a_block_with_unwanted_registers_has_holes():
-    crossing, whole = plan(
-        [register(0), register(5), register(100), register(101)], count_max=125, hole_max=8
-    )
+def test_what_a_device_refuses_is_not_read_across():
+    by = costs(barred=frozenset({(Table.HOLDING, 2)}))
 
-    assert has_holes(crossing)
-    assert not has_holes(whole)
+    assert spans(plan([register(0), register(1), register(3)], by)) == [(0, 2), (3, 1)]
+
+
+def test_bits_are_read_by_the_octet_and_may_be_many():
+    wanted = [
+        Register(name=f"b{a}", address=a, form=Form.BIT, unit="", table=Table.COIL)
+        for a in (0, 90, 1_500)
+    ]
+
+    assert spans(plan(wanted, costs())) == [(0, 91), (1_500, 1)]
 
 
 def test_a_register_longer_than_a_request_is_refused():
     with pytest.raises(ValueError, match="expected at most 1 words, was 2"):
-        plan([register(0, Form.FLOAT32)], count_max=1)
+        plan([register(0, Form.FLOAT32)], costs(count_max=1))
+
+
+def wanted(address: int, period_ms: int, *, is_low: bool = False) -> Wanted:
+    return Wanted(register=register(address), period_ms=period_ms, is_low=is_low)
+
+
+def test_a_rare_register_rides_along_where_that_is_cheaper():
+    near, far = wanted(2, 2_000), wanted(90, 60_000)
+
+    found = polls([wanted(0, 1_000), near, far], costs())
+
+    assert [(p.period_ms, spans(p.blocks)) for p in found] == [
+        (1_000, [(0, 3)]),
+        (60_000, [(90, 1)]),
+    ]
+
+
+def test_a_register_of_high_priority_never_waits_for_one_of_low():
+    found = polls([wanted(0, 1_000, is_low=True), wanted(1, 5_000)], costs())
+
+    assert [(p.period_ms, p.is_low) for p in found] == [(5_000, False), (1_000, True)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 200), st.sampled_from([1_000, 2_000, 60_000]), st.booleans()),
+        unique_by=lambda t: t[0],
+        min_size=1,
+        max_size=20,
+    ),
+    some_costs,
+)
+def test_polls_read_everything_often_enough_and_never_cost_more_than_apart(asked, by):
+    everything = [wanted(a, p, is_low=low) for a, p, low in asked]
+
+    found = polls(everything, by)
+
+    read = {r.name: (p.period_ms, p.is_low) for p in found for b in p.blocks for r in b.registers}
+    for w in everything:
+        period_ms, is_low = read[w.register.name]
+        assert period_ms <= w.period_ms
+        assert w.is_low or not is_low
+    apart = sum(
+        load(polls([w for w in everything if (w.period_ms, w.is_low) == key], by), by)
+        for key in {(w.period_ms, w.is_low) for w in everything}
+    )
+    assert load(found, by) <= apart + 1e-12

@@ -163,3 +163,44 @@ def test_a_failed_reading_is_bad_for_both_points_and_forgets_nothing():
 
     assert (bad.value, bad.reason) == (None, Reason.TIMEOUT)
     assert volume.value == pytest.approx(1.5)
+
+
+def test_a_meter_that_is_known_to_be_replaced_goes_on_at_once_whatever_it_shows():
+    counter = Counter(settings_of(), None)
+    feed(counter, [1_000, 1_050])
+
+    counter.replaced()
+    (first, *_), (second, *_) = feed(counter, [60_000, 60_020], start=2_000)
+
+    assert (first.value, first.quality, first.reason) == (
+        pytest.approx(10.5),
+        Quality.UNCERTAIN,
+        Reason.COUNTER_RESET,
+    )
+    assert (second.value, second.quality) == (pytest.approx(10.7), Quality.GOOD)
+
+
+def test_a_net_total_goes_down_while_water_flows_back_and_so_does_the_flow():
+    counter = Counter(settings_of(runs_backwards=True), None)
+    found = feed(counter, [100, *range(95, 0, -5)])
+
+    assert volumes(found)[-1] == pytest.approx(0.05)
+    assert all(samples[0].quality is Quality.GOOD for samples in found)
+    assert found[-1][1].value == pytest.approx(-5 * 0.01 * 3_600)
+
+
+def test_a_net_total_passes_zero_downwards():
+    counter = Counter(settings_of(runs_backwards=True), None)
+
+    found = feed(counter, [5, 65_531, 65_530])
+
+    assert volumes(found) == pytest.approx([0.05, -0.05, -0.06])
+
+
+def test_a_net_total_never_leaps():
+    counter = Counter(settings_of(runs_backwards=True), None)
+
+    found = feed(counter, [30_000, 20_000, 29_990])
+
+    assert volumes(found) == pytest.approx([300.0, 300.0, 299.9])
+    assert found[1][0].reason is Reason.COUNTER_RESET

@@ -172,3 +172,90 @@ def test_a_folder_of_register_maps_that_is_none_is_named(tmp_path: Path):
     ended = mainwatch("gateway", "--config", CONFIGS / "gateway.toml", "--devices", missing)
 
     assert_refused(ended, str(missing), "folder of register maps")
+
+
+GATEWAY = """
+[gateway]
+id = "gw-01"
+group = "demo"
+data = "data"
+[[line]]
+name = "rs485-1"
+kind = "rtu"
+serial = "/dev/ttyUSB0"
+baud = 1200
+[[line.device]]
+id = "meter-1"
+unit = 1
+map = "electromagnetic-meter"
+zone = "north"
+period_s = 0.2
+[[line.device.point]]
+register = "flow"
+point = "meter-1/flow"
+[[line.device]]
+id = "cabinet-1"
+unit = 2
+map = "cabinet-io"
+zone = "north"
+period_s = 60
+[[line.device.point]]
+register = "door_open"
+point = "cabinet-1/door"
+priority = "low"
+"""
+
+
+def test_check_prints_the_plan_and_says_what_a_line_cannot_hold(tmp_path: Path):
+    path = tmp_path / "gateway.toml"
+    path.write_text(GATEWAY)
+
+    ended = mainwatch("check", path)
+
+    assert ended.returncode == 1
+    lines = ended.stdout.splitlines()
+    assert lines[0] == "line rs485-1 needs 110 % of its time (1200 baud, 2 devices)"
+    assert lines[1] == "  meter-1 every 0.2 s: holding 10 to 11, 220.0 ms: flow"
+    assert "cabinet-1 every 60 s, low priority: holding 2 to 2" in lines[2]
+    assert "name it by /dev/serial/by-id/" in lines[3]
+    assert lines[4].endswith(
+        "line rs485-1 needs 110 % of its time; these points cannot hold 0.2 s: meter-1/flow;"
+        " these points cannot hold 60 s: cabinet-1/door"
+    )
+
+
+def test_check_names_line_device_and_key_of_every_mistake(tmp_path: Path):
+    path = tmp_path / "gateway.toml"
+    path.write_text(
+        GATEWAY.replace("baud = 1200", "baud = 1201")
+        .replace('priority = "low"', 'priority = "sometimes"')
+        .replace("unit = 2", "unit = 300")
+    )
+    shape = mainwatch("check", path)
+    path.write_text(GATEWAY.replace('"flow"', '"flwo"').replace("unit = 2", "unit = 1"))
+    sense = mainwatch("check", path)
+
+    key = "line rs485-1, device cabinet-1: line[0].device[1].unit"
+    assert len(shape.stdout.splitlines()) == 3
+    assert f"{path}: {key}: Input should be" in shape.stdout
+    assert "device cabinet-1, point door_open: line[0].device[1].point[0].priority" in shape.stdout
+    assert len(sense.stdout.splitlines()) == 2
+    assert f"{path}: {key}: unit 1 is already used by line[0].device[0].unit" in sense.stdout
+
+
+def test_the_mistakes_of_all_register_maps_are_told_at_once(tmp_path: Path):
+    maps = tmp_path / "devices"
+    maps.mkdir()
+    for name, form in (("one", "uint17"), ("two", "uint16")):
+        (maps / f"{name}.toml").write_text(
+            f'model = "{name}"\ndescription = ""\n[[registers]]\nname = "p"\naddress = 0\n'
+            f'form = "{form}"\nunit = "furlong"\nbit = 3\n'
+        )
+    path = tmp_path / "gateway.toml"
+    path.write_text(GATEWAY)
+
+    ended = mainwatch("check", path, "--devices", maps)
+
+    assert "one.toml: register p: registers[0].form" in ended.stdout
+    assert "two.toml: register 'p': unit: expected a unit" in ended.stdout
+    assert "two.toml: register 'p': bit: expected 0 to 0, was 3" in ended.stdout
