@@ -175,6 +175,7 @@ def serving(**settings: object) -> Iterator[Bus]:
         finally:
             process.stdin.close()
             process.wait(10)
+            process.stdout.close()
 
 
 async def _serve(settings: BusSettings) -> None:

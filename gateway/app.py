@@ -2,32 +2,40 @@
 
 import asyncio
 import logging
-import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
 
+from gateway.clock_sync import BootClock, ClockSync
 from gateway.config import GatewayConfig, problems
-from gateway.core.device import Scan
 from gateway.core.edge_session import EdgeSession
 from gateway.core.messages import Node
 from gateway.core.pulse import CounterState
-from gateway.devices import births_of, device_of, open_line
+from gateway.core.report_by_exception import ReportByException
+from gateway.core.sanity import Sanity
+from gateway.devices import births_of as device_births
+from gateway.devices import device_of, open_line
+from gateway.health import Health, LineLoad, metrics_served
+from gateway.line_config import LineSection
+from gateway.line_loan import loan_of
 from gateway.outbox import OneThread, Outbox
 from gateway.poller import Poller
 from gateway.port_memory import BY_ID, PortMemory
+from gateway.promises import births_of, limits_of, reporting_of
+from gateway.store import Store
 from gateway.uplink import Uplink, probe, read_broker
+from gateway.watchdog import NotifySocket, Progress, WatchedClock, feed
 from telemetry.errors import ConfigError, MainwatchError
-from telemetry.instant import Clock
 from telemetry.point import PointId
 from telemetry.register_map import RegisterMap
 
 log = logging.getLogger("mainwatch.gateway")
 
-COMMIT_S = 1.0
-"""All scans of a second are one commit: a power cut loses no more than that."""
-
 CANCEL_AGAIN_S = 0.5
 FAREWELL_S = 5.0
 """How long a broker that does not answer may hold up the end."""
+
+STEP_MS = 30_000
+"""A step of a line that takes longer than this and twice its timeout hangs."""
 
 QUEUE_SCANS_PER_DEVICE = 10
 """Scans that wait for the disk: two seconds of the fastest polling. Then polls wait, are skipped
@@ -38,15 +46,20 @@ async def run(
     config: GatewayConfig,
     maps: Mapping[str, RegisterMap],
     *,
-    clock: Clock,
+    clock: BootClock,
     ready: Callable[[dict[str, object]], None],
     stop: asyncio.Event,
+    notify: str = "",
 ) -> None:
-    """Run the gateway until `stop`. Raises `ConfigError` before anything is started."""
+    """Run the gateway until `stop`. Raises `ConfigError` before anything is started.
+
+    `notify` is the service manager's socket, if one waits to hear from us.
+    """
     if found := problems(config, maps):
         raise ConfigError("; ".join(found))
     broker = read_broker(config.broker)
-    births = {d.id: births_of(d, maps[d.map]) for line in config.line for d in line.device}
+    ours = ClockSync(clock, is_trusted=config.clock.trust == "always")
+    births = births_of(config, maps)
     thread = OneThread()
     try:
         outbox = await thread(
@@ -54,6 +67,7 @@ async def run(
             config.gateway.data,
             max_bytes=config.outbox.max_mb * 1_000_000,
             births=births,
+            boot=ours.boot_id,
         )
         try:
             node = Node(
@@ -77,26 +91,90 @@ async def run(
                 tail=outbox.tail,
             )
             uplink = Uplink(
-                broker=broker, session=session, outbox=outbox, thread=thread, clock=clock
+                broker=broker, session=session, outbox=outbox, thread=thread, clock=ours
             )
-            store = _Store(
-                outbox=outbox,
-                thread=thread,
-                session=session,
-                wake=uplink.wake,
-                scans_max=QUEUE_SCANS_PER_DEVICE * len(births),
+            parts = await _parts(
+                config, maps, outbox=outbox, thread=thread, uplink=uplink, clock=ours
             )
-            states = await thread(outbox.counters)
-            pollers = _pollers(config, maps, states, clock=clock, store=store)
-            devices = {n: d for p in pollers for n, d in p.statistics.devices.items()}
-            session.vitals_of = lambda name: devices[name].vitals() if name in devices else {}
             points = sum(len(metrics) for metrics in births.values())
             told: dict[str, object] = {"gateway": node.edge, "points": points}
-            await _serve(pollers, store, uplink, started=lambda: ready(told), stop=stop)
+            manager = NotifySocket(notify)
+
+            def started() -> None:
+                ready(told)
+                manager.tell("READY=1")
+
+            async with metrics_served(parts.health, config.health.metrics_port):
+                await _serve(parts, uplink, manager, started=started, stop=stop)
         finally:
             await thread(outbox.close)
     finally:
         thread.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What runs beside the uplink."""
+
+    readers: list[Callable[[], Coroutine[None, None, None]]]
+    store: Store
+    health: Health
+    progress: Progress
+    clock: ClockSync
+
+
+async def _parts(
+    config: GatewayConfig,
+    maps: Mapping[str, RegisterMap],
+    *,
+    outbox: Outbox,
+    thread: OneThread,
+    uplink: Uplink,
+    clock: ClockSync,
+) -> _Parts:
+    """Build what reads and stores; nothing runs yet. Raises `ConfigError`."""
+    progress = Progress()
+    reporting, limits = reporting_of(config), limits_of(config)
+    devices = sum(len(line.device) for line in config.line) + len(config.gpio)
+    store = Store(
+        outbox=outbox,
+        thread=thread,
+        session=uplink.session,
+        clock=clock,
+        sanity=Sanity(limits),
+        reporting=ReportByException(reporting),
+        watched=[*reporting, *limits],
+        wake=uplink.wake,
+        progress=progress,
+        scans_max=QUEUE_SCANS_PER_DEVICE * devices,
+    )
+    states = await thread(outbox.counters)
+    pollers = _pollers(config, maps, states, clock=clock, store=store, progress=progress)
+    heard = {name: d for p in pollers for name, d in p.statistics.devices.items()}
+    uplink.session.vitals_of = lambda name: heard[name].vitals() if name in heard else {}
+    chips = _chips(config, states, clock=clock, store=store, progress=progress)
+    health = Health(
+        outbox=outbox,
+        thread=thread,
+        session=uplink.session,
+        clock=clock,
+        folder=config.gateway.data,
+        lines=lambda: [_load(poller) for poller in pollers],
+    )
+    await health.look()
+    return _Parts(
+        readers=[poller.run for poller in pollers] + chips,
+        store=store,
+        health=health,
+        progress=progress,
+        clock=clock,
+    )
+
+
+def _load(poller: Poller) -> LineLoad:
+    line = poller.statistics
+    skipped = line.skipped + line.skipped_low
+    return LineLoad(name=poller.line.name, utilisation=line.needed, skipped=skipped)
 
 
 async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
@@ -109,9 +187,9 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
 
 
 async def _serve(
-    pollers: list[Poller],
-    store: "_Store",
+    parts: _Parts,
     uplink: Uplink,
+    manager: NotifySocket,
     *,
     started: Callable[[], None],
     stop: asyncio.Event,
@@ -119,22 +197,26 @@ async def _serve(
     """Poll, store and send until `stop`; then end them in that order, so that nothing is left."""
     try:
         async with asyncio.TaskGroup() as group:
-            polling = [group.create_task(poller.run()) for poller in pollers]
-            storing = group.create_task(store.run())
+            reading = [group.create_task(read()) for read in parts.readers]
+            storing = group.create_task(parts.store.run())
             sending = group.create_task(uplink.run())
+            looking = group.create_task(parts.health.run())
+            feeding = feed(manager, parts.progress, clock=parts.clock, summary=parts.health.summary)
+            watching = group.create_task(feeding)
             started()
             await stop.wait()
-            await _end(polling)
-            store.end()
+            manager.tell("STOPPING=1")
+            await _end([*reading, looking, watching])
+            parts.store.end()
             await storing
             uplink.leave()
             await asyncio.wait([sending], timeout=FAREWELL_S)
             sending.cancel()
     except BaseExceptionGroup as group_of:
-        ours = _first_of_ours(group_of)
-        if ours is None:
+        found = _first_of_ours(group_of)
+        if found is None:
             raise
-        raise ours from group_of
+        raise found from group_of
 
 
 def _first_of_ours(error: BaseException) -> MainwatchError | None:
@@ -143,90 +225,52 @@ def _first_of_ours(error: BaseException) -> MainwatchError | None:
     return error if isinstance(error, MainwatchError) else None
 
 
-class _Store:
-    """Between polling and the disk: gathers the scans of a second and commits them together."""
-
-    def __init__(
-        self,
-        *,
-        outbox: Outbox,
-        thread: OneThread,
-        session: EdgeSession,
-        wake: Callable[[], None],
-        scans_max: int,
-    ) -> None:
-        self._outbox = outbox
-        self._thread = thread
-        self._session = session
-        self._wake = wake
-        self._queue: asyncio.Queue[Scan] = asyncio.Queue(scans_max)
-        self._ending = asyncio.Event()
-        self._fails = False
-
-    async def put(self, scan: Scan) -> None:
-        """Take a scan; wait while there is no room."""
-        await self._queue.put(scan)
-
-    def end(self) -> None:
-        """Commit what is there and end `run`."""
-        self._ending.set()
-
-    async def run(self) -> None:
-        """Commit once a second until `end`. Raises `StorageError` when the file is damaged."""
-        scans: list[Scan] = []
-        while True:
-            ending = await self._pause()
-            while len(scans) < self._queue.maxsize and not self._queue.empty():
-                scans.append(self._queue.get_nowait())
-            if scans and await self._commit(scans):
-                scans = []
-            if ending:
-                if scans:
-                    log.error("the last %d scans could not be stored", len(scans))
-                return
-
-    async def _pause(self) -> bool:
-        """Wait for the next commit; say whether it is the last."""
-        try:
-            async with asyncio.timeout(COMMIT_S):
-                await self._ending.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def _commit(self, scans: list[Scan]) -> bool:
-        """Commit scans and tell the session; say whether it worked."""
-        outbox = self._outbox
-        try:
-            firsts = await self._thread(outbox.append, scans)
-        except sqlite3.OperationalError as e:  # a full disk may have room again
-            if not self._fails:
-                log.warning("the outbox cannot store, polls wait: %s", e)
-            self._fails = True
-            return False
-        if self._fails:
-            log.info("the outbox stores again")
-            self._fails = False
-        self._session.stored(scans, firsts, head=outbox.head, tail=outbox.tail)
-        self._wake()
-        return True
-
-
 def _pollers(
     config: GatewayConfig,
     maps: Mapping[str, RegisterMap],
     states: Mapping[PointId, CounterState],
     *,
-    clock: Clock,
-    store: _Store,
+    clock: ClockSync,
+    store: Store,
+    progress: Progress,
 ) -> list[Poller]:
     pollers = []
     ports = PortMemory(config.gateway.data / "ports.json", by_id=BY_ID)
     for section in config.line:
+        watched = _watched(section, clock, progress)
         devices = [
-            device_of(d, maps[d.map], section.timing, states, metrics=births_of(d, maps[d.map]))
+            device_of(d, maps[d.map], section.timing, states, metrics=device_births(d, maps[d.map]))
             for d in section.device
         ]
-        line = open_line(section, clock=clock, ports=ports)
-        pollers.append(Poller(line, devices, clock=clock, put=store.put))
+        line = open_line(
+            section, clock=watched, ports=ports, loan=loan_of(section, config.gateway.data)
+        )
+        pollers.append(Poller(line, devices, clock=watched, put=watched.waiting(store.put)))
     return pollers
+
+
+def _watched(section: LineSection, clock: ClockSync, progress: Progress) -> WatchedClock:
+    patience_ms = STEP_MS + round(2_000 * section.patience_s)
+    return WatchedClock(clock, progress, f"line {section.name}", patience_ms=patience_ms)
+
+
+def _chips(
+    config: GatewayConfig,
+    states: Mapping[PointId, CounterState],
+    *,
+    clock: ClockSync,
+    store: Store,
+    progress: Progress,
+) -> list[Callable[[], Coroutine[None, None, None]]]:
+    if not config.gpio:
+        return []
+    try:
+        from gateway.gpio import Chip  # noqa: PLC0415  only who has pins needs the package
+    except ModuleNotFoundError as e:
+        raise ConfigError(
+            f"gpio: the package {e.name!r} is missing: install mainwatch[gpio]"
+        ) from e
+    return [
+        Chip(section, states, clock=clock, put=store.put, progress=progress).run
+        for section in config.gpio
+    ]

@@ -6,7 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gateway.line_config import LineSection, Name, Port, Section, line_problems
+from gateway.line_config import LineSection, Name, Port, line_problems
+from gateway.site_config import (
+    ClockSection,
+    GpioSection,
+    HealthSection,
+    Section,
+    gpio_problems,
+)
 from telemetry.loopback import broker_problems
 from telemetry.register_map import RegisterMap
 
@@ -49,7 +56,10 @@ class GatewayConfig(Section):
     gateway: GatewaySection
     outbox: OutboxSection = OutboxSection()
     broker: BrokerSection = BrokerSection()
+    clock: ClockSection = ClockSection()
+    health: HealthSection = HealthSection()
     line: tuple[LineSection, ...] = ()
+    gpio: tuple[GpioSection, ...] = ()
 
 
 def problems(config: GatewayConfig, maps: Mapping[str, RegisterMap]) -> list[str]:
@@ -63,9 +73,12 @@ def problems(config: GatewayConfig, maps: Mapping[str, RegisterMap]) -> list[str
             ' only with acknowledgement "none" there may be no host'
         )
     found += _broker_problems(config.broker)
-    if not config.line:
-        found.append("line: expected at least one [[line]], found none")
+    if not config.line and not config.gpio:
+        found.append("line: expected at least one [[line]] or [[gpio]], found none")
     found += line_problems(config.line, maps)
+    devices = [device for line in config.line for device in line.device]
+    points = [p for d in devices for one in d.point for p in (one.point, one.flow_point) if p]
+    found += gpio_problems(config.gpio, devices=[d.id for d in devices], points=points)
     return found
 
 

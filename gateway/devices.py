@@ -14,6 +14,7 @@ from gateway.line_config import (
     identifying,
     metric_name,
 )
+from gateway.line_loan import Loan
 from gateway.modbus import Line
 from gateway.port_memory import PortMemory
 from gateway.wire import Place
@@ -23,7 +24,9 @@ from telemetry.register_map import Register, RegisterMap
 from telemetry.units import Quantity, to_house
 
 
-def open_line(section: LineSection, *, clock: Clock, ports: PortMemory | None) -> Line:
+def open_line(
+    section: LineSection, *, clock: Clock, ports: PortMemory | None, loan: Loan | None = None
+) -> Line:
     """Return the line of a section; nothing is opened before the first request."""
     place = Place(
         kind=section.kind,
@@ -43,6 +46,7 @@ def open_line(section: LineSection, *, clock: Clock, ports: PortMemory | None) -
         connect_pause_s=section.connect_pause_ms / SECOND_MS,
         clock=clock,
         may_open=ports.may_open if section.is_serial and ports is not None else None,
+        loan=loan,
     )
 
 

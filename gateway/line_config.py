@@ -4,9 +4,10 @@ import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gateway.core.line_timing import NETWORK_BAUD, LineTiming
+from gateway.site_config import ReportSection, SanitySection, Section
 from telemetry.loopback import is_host
 from telemetry.point import NAME_PATTERN, POINT_PATTERN
 from telemetry.register_map import (
@@ -37,18 +38,13 @@ Period = Annotated[float, Field(ge=0.2, le=86_400)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Section(BaseModel):
-    """A table of the file: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class PointSection(Section):
     """One register and the point it feeds, as often as its device unless `period_s` says otherwise.
 
     A point of `priority` "low" waits, and is skipped, when the line cannot keep up. With
     `flow_point` a counter feeds a second point: the flow, by the difference over `flow_window_s`.
-    `pulse_m3` or `pulses_per_m3` overrides the map's volume of one count.
+    `pulse_m3` or `pulses_per_m3` overrides the map's volume of one count. `report` and `sanity` are
+    about the point itself, not about its flow.
     """
 
     register_: str = Field(alias="register", min_length=1, max_length=64)
@@ -60,6 +56,8 @@ class PointSection(Section):
     flow_point: PointName | None = None
     flow_window_s: Annotated[float, Field(ge=1, le=3_600)] = 60.0
     flow_max_m3h: Positive | None = None
+    report: ReportSection | None = None
+    sanity: SanitySection | None = None
 
     @property
     def count_m3(self) -> float | None:

@@ -21,6 +21,7 @@ from gateway.core.line_timing import reply_octets
 from gateway.core.poll_plan import Block
 from gateway.core.rtu_reply import Heard
 from gateway.core.statistics import LineStatistics
+from gateway.line_loan import Loan
 from gateway.wire import Client, Place, Wire
 from telemetry.instant import Clock
 from telemetry.register_map import BITS_PER_READ_MAX, REGISTERS_PER_READ_MAX, Table
@@ -61,6 +62,7 @@ class Line:
         connect_pause_s: float,
         clock: Clock,
         may_open: Callable[[str, str], bool] | None = None,
+        loan: Loan | None = None,
     ) -> None:
         self.name = name
         self.place = place
@@ -70,6 +72,7 @@ class Line:
         self._quiet_s = quiet_s
         self._connect_pause_s = connect_pause_s
         self._clock = clock
+        self._loan = loan
         self._may_open = may_open
         """Asked, with the line's name and its port, whether the port is still the same."""
         self._wire: Wire | None = None
@@ -94,6 +97,8 @@ class Line:
         line's others; it is then given up already, and no quiet is wasted on it. `pause_s` is what
         the device wants after its answer.
         """
+        if self._loan is not None:
+            await self._loan.before_use(self._clock, close=self.close)
         reply = await self._read(unit, block, patience_s, pause_s)
         self.statistics.last_progress_ms = self._clock.monotonic_ms()
         return reply

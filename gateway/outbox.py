@@ -5,26 +5,37 @@ cut. Offsets count samples and are never used twice within an epoch; a new file 
 What was acknowledged stays as a ring until its space is needed, so that a server restored from a
 backup can have it again. When the ring is full, acknowledged rows go first; then the oldest are
 shed, counted, and the tail, which the server is told, moves up.
+
+Every row knows its boot and what wall time was ahead of the boot's clock. Rows whose instants are
+doubtful are read with corrected ones as soon as the boot has an anchor: the true base. Their order
+is that of their offsets, whatever the clock said.
 """
 
 import asyncio
-import fcntl
 import logging
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from gateway.core.device import BornMetric, Scan
 from gateway.core.pulse import CounterState
-from gateway.core.rows import Layout, Row, layout_from_json, layout_to_json, pack, unpack
+from gateway.core.rows import (
+    Layout,
+    Row,
+    corrected,
+    layout_from_json,
+    layout_to_json,
+    pack,
+    unpack,
+)
+from gateway.outbox_file import BDSEQ_TURN, connect, lock
 from telemetry.errors import ConfigError, StorageError
 from telemetry.instant import Instant
 from telemetry.point import PointId
-from telemetry.sample import Reason, Sample
+from telemetry.sample import Reason, Sample, TimeQuality
 
 log = logging.getLogger("mainwatch.gateway.outbox")
 
@@ -37,20 +48,12 @@ TIDY_BYTES = 1_000_000
 pages it touches. What a crash forgets of the acknowledgement is sent twice and dropped there."""
 
 TRIM_ROWS = 256
-BDSEQ_TURN = 256
-VERSION = 1
 
-_SCHEMA = """
-CREATE TABLE row(first INTEGER PRIMARY KEY, n INTEGER NOT NULL, at INTEGER NOT NULL,
-                 layout INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE layout(id INTEGER PRIMARY KEY, device TEXT NOT NULL, metrics TEXT NOT NULL);
-CREATE TABLE state(key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE counter(point TEXT PRIMARY KEY, base INTEGER NOT NULL, raw INTEGER NOT NULL,
-                     at INTEGER NOT NULL) WITHOUT ROWID;
-"""
+LIVE_SAMPLES = 6_000
+"""So many samples that were just stored need not be read back to be sent: some 1 MB."""
 
 _READ = """
-SELECT first, at, layout, body FROM row WHERE first >= coalesce(
+SELECT first, n, at, layout, body, boot, base FROM row WHERE first >= coalesce(
   (SELECT iif(first + n > :offset, first, :offset) FROM
     (SELECT first, n FROM row WHERE first <= :offset ORDER BY first DESC LIMIT 1)), :offset)
 ORDER BY first LIMIT :rows
@@ -77,12 +80,20 @@ class Outbox:
     """One gateway's log. Every method belongs to one thread; the attributes may be read by any."""
 
     def __init__(
-        self, folder: Path, *, max_bytes: int, births: Mapping[str, tuple[BornMetric, ...]]
+        self,
+        folder: Path,
+        *,
+        max_bytes: int,
+        births: Mapping[str, tuple[BornMetric, ...]],
+        boot: str,
     ) -> None:
-        """Open the outbox in `folder`, which must exist. Raises `ConfigError`."""
+        """Open the outbox in `folder`, which must exist, in the boot of that name.
+
+        Raises `ConfigError`.
+        """
         self._births = {device: {m.point: m for m in births[device]} for device in births}
         self._max_bytes = max_bytes
-        self._lock = _lock(folder)
+        self._lock = lock(folder)
         self.moved_aside = False
         try:
             self._db = self._open(folder / "outbox.db")
@@ -107,6 +118,13 @@ class Outbox:
             self._layout[id_] = layout
             if all(self._births.get(device, {}).get(m.point) == m for m in layout.metrics):
                 self._layout_ids[device, tuple(m.point for m in layout.metrics)] = id_
+        self._boot = self._note_boot(boot)
+        self._anchors: dict[int, list[tuple[int, int]]] = {}
+        found = "SELECT boot, monotonic, base FROM anchor ORDER BY boot, monotonic"
+        for id_, monotonic_ms, base_ms in self._db.execute(found):
+            self._anchors.setdefault(id_, []).append((monotonic_ms, base_ms))
+        self._live: dict[int, Row] = {}
+        self._live_samples = 0
         self._commits = 0
         self._bytes = 0
         self._is_shedding = False
@@ -130,16 +148,19 @@ class Outbox:
         fresh: dict[tuple[str, tuple[PointId, ...]], int] = {}
         head = self.head
         size = 0
+        rows: list[Row] = []
         with self._transaction():
             for scan in scans:
-                assert scan.samples, scan.device
+                firsts.append(head)
+                if not scan.samples:  # nothing to report, but where the counters stand
+                    continue
                 body = pack(scan.samples)
                 layout = self._layout_of(scan, fresh)
-                at = scan.samples[0].at
-                row = (head, len(scan.samples), at, layout, body)
-                self._db.execute("INSERT INTO row VALUES (?, ?, ?, ?, ?)", row)
-                firsts.append(head)
-                head += len(scan.samples)
+                n, at = len(scan.samples), scan.samples[0].at
+                row = (head, n, at, layout, body, self._boot, scan.base_ms)
+                self._db.execute("INSERT INTO row VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+                rows.append(Row(first=head, layout=self._layout[layout], samples=scan.samples))
+                head += n
                 size += len(body)
             states = {c.point: c for scan in scans for c in scan.counters}
             self._db.executemany(
@@ -148,6 +169,7 @@ class Outbox:
             )
         self.head = head
         self._layout_ids.update(fresh)
+        self._remember(rows)
         self._commits += 1
         self._bytes += size
         if self._commits >= TIDY_COMMITS or self._bytes >= TIDY_BYTES:
@@ -156,11 +178,46 @@ class Outbox:
 
     def read(self, offset: int, *, rows: int) -> list[Row]:
         """Return up to `rows` rows from the one that holds `offset` on. Raises `StorageError`."""
+        self._forget_below(offset)  # it has been sent
+        live: list[Row] = []
+        while len(live) < rows and (row := self._live.get(offset)) is not None:
+            live.append(row)
+            offset = row.end
+        if live:
+            return live
         try:
             found = self._db.execute(_READ, {"offset": offset, "rows": rows}).fetchall()
         except sqlite3.DatabaseError as e:
             raise StorageError(f"the outbox cannot be read: {e}") from e
-        return [self._row(first, Instant(at), layout, body) for first, at, layout, body in found]
+        return [
+            self._row(first, n, Instant(at), layout, body, boot=boot, base_ms=base_ms)
+            for first, n, at, layout, body, boot, base_ms in found
+        ]
+
+    def _remember(self, rows: Sequence[Row]) -> None:
+        """Keep what was just stored for the one who sends it next; the disk has it all."""
+        for row in rows:
+            if row.samples[0].time_quality is not TimeQuality.DOUBTFUL:
+                self._live[row.first] = row
+                self._live_samples += len(row.samples)
+        while self._live_samples > LIVE_SAMPLES:
+            self._forget_below(next(iter(self._live)) + 1)
+
+    def _forget_below(self, offset: int) -> None:
+        while self._live and (oldest := next(iter(self._live))) < offset:
+            self._live_samples -= len(self._live.pop(oldest).samples)
+
+    def synchronised(self, *, monotonic_ms: int, base_ms: int) -> None:
+        """Note the true base of what this boot read up to `monotonic_ms`: its clock is right now.
+
+        Raises `sqlite3.OperationalError` when the disk is full or busy.
+        """
+        with self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO anchor VALUES (?, ?, ?)",
+                (self._boot, monotonic_ms, base_ms),
+            )
+        self._anchors.setdefault(self._boot, []).append((monotonic_ms, base_ms))
 
     def acknowledge(self, offset: int) -> None:
         """Note that the server has committed every sample below `offset`."""
@@ -200,6 +257,7 @@ class Outbox:
         self.shed_samples += shed
         self.tail = self._find_tail()
         self.acked = max(self.acked, self.tail)
+        self._forget_below(self.tail)
         if bool(shed) != self._is_shedding:
             self._is_shedding = bool(shed)
             log.warning(
@@ -219,7 +277,7 @@ class Outbox:
 
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
-            return _connect(path)
+            return connect(path)
         except sqlite3.OperationalError as e:
             raise ConfigError(f"gateway.data: {path} cannot be opened: {e}") from e
         except sqlite3.DatabaseError as e:
@@ -231,10 +289,11 @@ class Outbox:
             for suffix in ("", "-wal", "-shm"):
                 if (part := Path(f"{path}{suffix}")).exists():
                     part.rename(f"{aside}{suffix}")
-            return _connect(path)
+            return connect(path)
 
     def _layout_of(self, scan: Scan, fresh: dict[tuple[str, tuple[PointId, ...]], int]) -> int:
-        key = scan.device, tuple(s.point for s in scan.samples)
+        one = len(scan.samples) // scan.polls
+        key = scan.device, tuple([s.point for s in scan.samples[:one]])
         known = self._layout_ids.get(key) or fresh.get(key)
         if known is not None:
             return known
@@ -250,13 +309,30 @@ class Outbox:
         self._layout[id_] = layout
         return id_
 
-    def _row(self, first: int, at: Instant, layout: int, body: bytes) -> Row:
-        points = [m.point for m in self._layout[layout].metrics]
+    def _note_boot(self, name: str) -> int:
+        """Return the number of a boot, and forget the boots that no row speaks of any more."""
+        with self._transaction():
+            self._db.execute("INSERT OR IGNORE INTO boot(name) VALUES (?)", (name,))
+            gone = "(SELECT min(boot) FROM row WHERE boot > 0)"
+            self._db.execute(f"DELETE FROM boot WHERE name != ? AND id < {gone}", (name,))  # noqa: S608  our text
+            self._db.execute("DELETE FROM anchor WHERE boot NOT IN (SELECT id FROM boot)")
+        (number,) = self._db.execute("SELECT id FROM boot WHERE name = ?", (name,)).fetchone()
+        return int(number)
+
+    def _row(
+        self, first: int, n: int, at: Instant, layout: int, body: bytes, *, boot: int, base_ms: int
+    ) -> Row:
+        scan = [m.point for m in self._layout[layout].metrics]
+        points = scan * (n // len(scan))
         try:
             samples = unpack(body, points)
         except StorageError as e:
             log.error("offset %d: %s; its samples are sent as bad", first, e)  # noqa: TRY400  the text says it all
             samples = tuple(Sample.bad(p, at, Reason.UNKNOWN) for p in points)
+        for monotonic_ms, true_ms in self._anchors.get(boot, ()):
+            if samples[0].at - base_ms <= monotonic_ms:
+                samples = corrected(samples, true_ms - base_ms)
+                break
         return Row(first=first, layout=self._layout[layout], samples=samples)
 
     def _trim(self) -> int:
@@ -326,67 +402,3 @@ class Outbox:
 
     def _one(self, query: str) -> Any:
         return self._db.execute(query).fetchone()[0]
-
-
-def _lock(folder: Path) -> IO[bytes]:
-    """Return a lock that lasts as long as the process: one folder, one gateway."""
-    try:
-        if not folder.is_dir():
-            raise ConfigError(f"gateway.data: expected a folder, found none at {folder}")
-        lock = (folder / "outbox.lock").open("ab")
-    except OSError as e:
-        raise ConfigError(f"gateway.data: cannot write in {folder}: {e.strerror}") from e
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        lock.close()
-        raise ConfigError(f"gateway.data: {folder} is in use by another gateway") from e
-    return lock
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open or begin the file. Raises `sqlite3.DatabaseError` when it is damaged."""
-    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=32)
-    try:
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "wal_autocheckpoint=1000",
-            "journal_size_limit=4194304",
-            "cache_size=-2000",
-            "busy_timeout=5000",
-        ):
-            db.execute(f"PRAGMA {pragma}")
-        said = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if said != "ok":
-            raise sqlite3.DatabaseError(said)  # noqa: TRY301  closed here, told by the caller
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            _begin(db)
-        elif version != VERSION:
-            raise ConfigError(  # noqa: TRY301  the file is closed first
-                f"gateway.data: {path} was written by another version:"
-                f" expected {VERSION}, was {version}"
-            )
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
-def _begin(db: sqlite3.Connection) -> None:
-    """Make the tables and draw the epoch: at random, so that a changed SD card cannot collide."""
-    db.execute("BEGIN IMMEDIATE")
-    for statement in _SCHEMA.split(";"):
-        db.execute(statement)
-    state = {
-        "epoch": 1 + secrets.randbelow(2**63 - 1),
-        "head": 0,
-        "acked": 0,
-        "was_acknowledged": 0,
-        "bdseq": BDSEQ_TURN - 1,
-        "shed_samples": 0,
-    }
-    db.executemany("INSERT INTO state VALUES (?, ?)", list(state.items()))
-    db.execute(f"PRAGMA user_version={VERSION}")
-    db.execute("COMMIT")

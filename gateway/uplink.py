@@ -118,8 +118,8 @@ class Uplink:
         clock: Clock,
     ) -> None:
         node = session.node
+        self.session = session
         self._broker = broker
-        self._session = session
         self._outbox = outbox
         self._thread = thread
         self._clock = clock
@@ -147,7 +147,7 @@ class Uplink:
         while not self._leaving.is_set():
             began_ms = self._clock.monotonic_ms()
             because = await self._attempt()
-            self._session.lost()
+            self.session.lost()
             if self._leaving.is_set():
                 return
             self._note(is_up=False, because=because)
@@ -164,7 +164,7 @@ class Uplink:
         was_sent = True
         if self._bdseq is None:
             self._bdseq = await self._thread(self._outbox.next_bdseq)
-        will = self._session.will(bdseq=self._bdseq, at=self._clock.now())
+        will = self.session.will(bdseq=self._bdseq, at=self._clock.now())
         client = _client(self._broker, identifier=self._identifier, will=will)
         try:
             await self._connection(client)
@@ -181,7 +181,7 @@ class Uplink:
         return because
 
     async def _connection(self, client: aiomqtt.Client) -> None:
-        session = self._session
+        session = self.session
         async with client:
             try:
                 topics = [(session.node.topic(MessageKind.NCMD), 1)]
@@ -204,12 +204,12 @@ class Uplink:
             assert isinstance(payload, bytes)
             async with self._lock:
                 at, now_ms = self._clock.now(), self._clock.monotonic_ms()
-                said = self._session.received(message.topic.value, payload, at=at, now_ms=now_ms)
+                said = self.session.received(message.topic.value, payload, at=at, now_ms=now_ms)
                 await self._carry_out(client, said)
             self._wake.set()
 
     async def _drive(self, client: aiomqtt.Client) -> None:
-        clock, session = self._clock, self._session
+        clock, session = self._clock, self.session
         async with self._lock:
             said = session.connected(at=clock.now(), now_ms=clock.monotonic_ms())
             await self._carry_out(client, said)

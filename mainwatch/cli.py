@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from mainwatch.fit_command import add_tools
 from mainwatch.load import configs_folder
 from telemetry.errors import ConfigError, MainwatchError, RefusedCommand, is_disk_full
 
@@ -62,12 +63,16 @@ def _parser() -> argparse.ArgumentParser:
 
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
-    _add_program(commands, "gateway", "run an edge node", _run_gateway)
+    gateway = _add_program(commands, "gateway", "run an edge node", _run_gateway)
+    gateway.add_argument(
+        "--notify", default="", metavar="SOCKET", help="where systemd waits to hear from us"
+    )
     server = _add_program(commands, "server", "run the control room", _run_server)
     server.add_argument("--part", choices=("intake", "desk", "influx"), help=argparse.SUPPRESS)
     _add_sim(commands)
     add_recordings(commands)
     _add_replay(commands)
+    add_tools(commands)
     check = commands.add_parser(
         "check",
         help="read configuration files and recordings, say what is wrong, touch nothing",
@@ -160,7 +165,10 @@ def _run_gateway(options: argparse.Namespace) -> int:
     maps = load_register_maps(_devices(options))
     refuse(path, problems(config, maps))
     return _serve(
-        lambda ready, stop: run(config, maps, clock=WallClock(), ready=ready, stop=stop), path
+        lambda ready, stop: run(
+            config, maps, clock=WallClock(), ready=ready, stop=stop, notify=options.notify
+        ),
+        path,
     )
 
 

@@ -30,7 +30,7 @@ SACK = "mw/sack"
 """Bytes, NCMD (declared null in NBIRTH): ranges committed above `mw/ack` (`telemetry.ranges`)."""
 
 HEALTH = "mw/health/"
-"""Prefix of Doubles, in births and, when they changed, in data: how the node or a device is."""
+"""Prefix of Doubles, in births and, when changed, in data: how the node or a device is, or null."""
 
 REASON = "mw/reason"
 """Property of a sample that is not good: why (`telemetry.sample.Reason`)."""
@@ -54,7 +54,7 @@ PLACE = "mw/place"
 """DBIRTH property: where the instrument is, for people."""
 
 PERIOD_MS = "mw/period_ms"
-"""DBIRTH property: how often the point is read."""
+"""DBIRTH property: how often the point is read or, by exception, how long it is silent at most."""
 
 MINIMUM = "engLow"
 """DBIRTH property: the lowest value the instrument can say, in the house unit."""

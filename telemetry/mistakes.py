@@ -15,12 +15,13 @@ _EXPECTED = {
 def told(error: ValidationError, body: Any = None) -> list[str]:
     """Return every mistake as `key: what was expected, what was found`.
 
-    With the file's `body` the names of the tables on the way to the key come first.
+    With the `body` that was read, what the tables on the way call themselves comes first.
     """
     lines = []
     for e in error.errors():
-        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"])
-        key = _names(e["loc"], body) + place.lstrip(".")
+        key = _names(e["loc"], body) + "".join(
+            f"[{p}]" if isinstance(p, int) else f".{p}" for p in e["loc"]
+        ).lstrip(".")
         if e["type"] in _EXPECTED:
             lines.append(f"{key}: {_EXPECTED[e['type']]}")
         else:

@@ -60,8 +60,7 @@ class Form(StrEnum):
     @property
     def words(self) -> int:
         """Return how many 16-bit registers the form takes; a string says itself."""
-        digits = "".join(c for c in self.value if c.isdigit())
-        return max(1, int(digits) // 16) if digits else 1
+        return _WORDS[self]
 
     @property
     def is_float(self) -> bool:
@@ -77,6 +76,10 @@ class Form(StrEnum):
     def is_bcd(self) -> bool:
         """Say whether each four bits are a decimal digit."""
         return self in {Form.BCD16, Form.BCD32, Form.BCD64}
+
+
+_WORDS = {form: max(1, int("0" + "".join(filter(str.isdigit, form.value))) // 16) for form in Form}
+"""Asked for at every reading of every register."""
 
 
 class WordOrder(StrEnum):

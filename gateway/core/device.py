@@ -96,13 +96,17 @@ class Scan:
     """One poll of one device. `counters` go to the disk together with the samples.
 
     `alive` is None unless the scan ends or begins a silence: False with the last bad scan, True
-    with the first one after it.
+    with the first one after it. `base_ms` is what wall time was ahead of the monotonic clock, so
+    that an instant minus it is an instant of the boot. A scan may have counters alone.
+    `polls` is more than 1 when several polls of the same points were put together.
     """
 
     device: str
     samples: tuple[Sample, ...]
     counters: tuple[CounterState, ...] = ()
     alive: bool | None = None
+    base_ms: int = 0
+    polls: int = 1
 
 
 class Device:

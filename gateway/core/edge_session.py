@@ -112,6 +112,9 @@ class EdgeSession:
         self.tail = tail
         self.ignored = 0
         """Commands and acknowledgements that broke the contract."""
+        self.vitals: Mapping[str, float | None] = {}
+        """How the gateway is; a name that is new is declared at the next birth."""
+        self._told_vitals: dict[str, float | None] = {}
         self.vitals_of: Callable[[str], Mapping[str, float]] = lambda _device: {}
         """How a device is, by names of the same set at any time."""
         self._told_of: dict[str, Mapping[str, float]] = {}
@@ -233,8 +236,7 @@ class EdgeSession:
         out = self._tell_deaths(at=at)
         if now_ms - self._reported_ms >= REPORT_MS:
             self._reported_ms = now_ms
-            report = messages.ndata(seq=self._next_seq(), head=self.head, tail=self.tail, at=at)
-            out.append(Publish(topic=self.node.topic(MessageKind.NDATA), payload=report))
+            out.append(self._report(at))
             out += self._device_reports(at=at)
         if not self.node.is_acknowledged:
             old = [end for end, _, ms in self._on_the_way if now_ms - ms >= UNACKNOWLEDGED_MS]
@@ -242,6 +244,16 @@ class EdgeSession:
         if self._on_the_way and now_ms - self._progress_ms >= ACK_PATIENCE_MS:
             out += [*self.leaving(at=at), Leave(because="the host acknowledges nothing")]
         return out
+
+    def _report(self, at: Instant) -> Publish:
+        """Return how far the log reaches, and which of the born vitals have changed."""
+        told = self._told_vitals
+        news = {n: v for n, v in self.vitals.items() if n in told and told[n] != v}
+        told.update(news)
+        payload = messages.ndata(
+            seq=self._next_seq(), head=self.head, tail=self.tail, vitals=news, at=at
+        )
+        return Publish(topic=self.node.topic(MessageKind.NDATA), payload=payload)
 
     def _host_said(self, payload: bytes, *, at: Instant, now_ms: int) -> list[Output]:
         state = decode_state(payload)
@@ -326,8 +338,14 @@ class EdgeSession:
         self._seq = 0
         self._told_dead.clear()
         self._may_rewind = True
+        self._told_vitals = dict(self.vitals)
         node = messages.nbirth(
-            bdseq=self._bdseq, epoch=self.epoch, head=self.head, tail=self.tail, at=at
+            bdseq=self._bdseq,
+            epoch=self.epoch,
+            head=self.head,
+            tail=self.tail,
+            vitals=self._told_vitals,
+            at=at,
         )
         births = [self._dbirth(device, at=at) for device in self._births]
         topic = self.node.topic(MessageKind.NBIRTH)

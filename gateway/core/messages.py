@@ -19,6 +19,7 @@ from telemetry.sparkplug import (
     Topic,
     encode,
 )
+from telemetry.sparkplug_data import encode_data
 
 COMMAND_TYPES = {
     extension.REBIRTH: DataType.BOOLEAN,
@@ -27,6 +28,9 @@ COMMAND_TYPES = {
     extension.SACK: DataType.BYTES,
 }
 """What a host may command, with the types of our birth."""
+
+Vitals = Mapping[str, float | None]
+"""How a node or device is, by the names of `mw/health/` metrics without that."""
 
 _SPARKPLUG_QUALITY = {Quality.BAD: 0, Quality.UNCERTAIN: 500}
 
@@ -56,7 +60,7 @@ def ndeath(*, bdseq: int, at: Instant) -> bytes:
     return encode(Payload(timestamp=at, metrics=metrics), with_datatypes=True)
 
 
-def nbirth(*, bdseq: int, epoch: int, head: int, tail: int, at: Instant) -> bytes:
+def nbirth(*, bdseq: int, epoch: int, head: int, tail: int, vitals: Vitals, at: Instant) -> bytes:
     """Return the birth of the node, `seq` 0."""
     metrics = (
         _metric(extension.BDSEQ, DataType.INT64, bdseq, at),
@@ -67,15 +71,17 @@ def nbirth(*, bdseq: int, epoch: int, head: int, tail: int, at: Instant) -> byte
         _transient(extension.ACK, DataType.UINT64, None, at),
         _transient(extension.ACK_EPOCH, DataType.UINT64, None, at),
         _transient(extension.SACK, DataType.BYTES, None, at),
+        *_vital(vitals, at),
     )
     return encode(Payload(timestamp=at, metrics=metrics, seq=0), with_datatypes=True)
 
 
-def ndata(*, seq: int, head: int, tail: int, at: Instant) -> bytes:
-    """Return how far the log reaches."""
+def ndata(*, seq: int, head: int, tail: int, vitals: Vitals, at: Instant) -> bytes:
+    """Return how far the log reaches, and how the gateway is."""
     metrics = (
         _metric(extension.HEAD, DataType.UINT64, head, at),
         _metric(extension.TAIL, DataType.UINT64, tail, at),
+        *_vital(vitals, at),
     )
     return encode(Payload(timestamp=at, metrics=metrics, seq=seq), with_datatypes=False)
 
@@ -119,13 +125,10 @@ def ddata(
     at: Instant,
     is_historical: bool,
 ) -> bytes:
-    """Return one scan. The k-th sample has the offset `mw/offset` + k."""
-    metrics = [
-        _metric(extension.EPOCH, DataType.UINT64, epoch, at),
-        _metric(extension.OFFSET, DataType.UINT64, row.first, at),
-    ]
-    metrics += [
-        Metric(
+    """Return one row. The k-th sample has the offset `mw/offset` + k."""
+
+    def described(s: Sample) -> Metric:
+        return Metric(
             name=names[s.point],
             value=s.value,
             datatype=DataType.DOUBLE,
@@ -133,9 +136,17 @@ def ddata(
             is_historical=is_historical,
             properties=_judged(s),
         )
-        for s in row.samples
-    ]
-    return encode(Payload(timestamp=at, metrics=tuple(metrics), seq=seq), with_datatypes=False)
+
+    return encode_data(
+        row.samples,
+        names,
+        seq=seq,
+        epoch=epoch,
+        offset=row.first,
+        at=at,
+        is_historical=is_historical,
+        described=described,
+    )
 
 
 def dreport(
@@ -155,14 +166,14 @@ def ddeath(*, seq: int, at: Instant) -> bytes:
     return encode(Payload(timestamp=at, metrics=(), seq=seq), with_datatypes=False)
 
 
-def _vital(vitals: Mapping[str, float], at: Instant) -> list[Metric]:
+def _vital(vitals: Vitals, at: Instant) -> list[Metric]:
     return [
         _metric(extension.HEALTH + name, DataType.DOUBLE, value, at)
         for name, value in vitals.items()
     ]
 
 
-def _metric(name: str, datatype: DataType, value: Scalar, at: Instant) -> Metric:
+def _metric(name: str, datatype: DataType, value: Scalar | None, at: Instant) -> Metric:
     return Metric(name=name, value=value, datatype=datatype, timestamp=at)
 
 
@@ -190,13 +201,8 @@ def _described(m: BornMetric) -> dict[str, Property]:
     return found
 
 
-_FINE: dict[str, Property] = {}
-
-
 def _judged(s: Sample) -> dict[str, Property]:
     """Return what is to be said of a sample that is not simply good."""
-    if s.quality is Quality.GOOD and s.time_quality is TimeQuality.SYNCHRONISED:
-        return _FINE
     found = {}
     if s.quality is not Quality.GOOD:
         quality = _SPARKPLUG_QUALITY[s.quality]

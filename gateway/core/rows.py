@@ -1,4 +1,4 @@
-"""A scan as one compact row of the outbox: columns of instants, qualities and values, and back.
+"""Scans of a device as one compact row of the outbox: columns of instants, qualities and values.
 
 A row names no point: its layout does, once for all rows of a device that report the same points in
 the same order. So a row can still be told when the configuration has changed since.
@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from gateway.core.device import BornMetric
+from gateway.core.device import BornMetric, Scan
 from telemetry.errors import StorageError
 from telemetry.instant import Instant
 from telemetry.point import PointId
@@ -39,13 +39,16 @@ _TIME_CODES = {t: n for n, t in enumerate(_TIMES)}
 _REASON_CODES = {r: n for n, r in enumerate(_REASONS)}
 assert len(_REASON_CODES) == len(Reason)
 
+ROW_SAMPLES = 300
+"""Scans of one commit share a row up to this: with the longest names it is still one message."""
+
 _PLAIN = b"\0"
 _ZLIB = b"\1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Which points a row of a device holds, as its birth describes them, in order."""
+    """Which points a scan of a device holds, as its birth describes them, in order."""
 
     device: str
     metrics: tuple[BornMetric, ...]
@@ -53,7 +56,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One scan out of the outbox; `first` is the offset of its first sample."""
+    """Scans out of the outbox, one or several; `first` is the offset of the first sample."""
 
     first: int
     layout: Layout
@@ -70,17 +73,62 @@ class Row:
         return self.first + len(self.samples)
 
 
+def merged(scans: Sequence[Scan]) -> list[Scan]:
+    """Return scans with those that can share a row put together, each device's in their order.
+
+    They report the same points and doubt the same clock. One that ends or begins a silence, or has
+    nothing to say, is alone: what follows it must come after it.
+    """
+    batches: list[list[Scan]] = []
+    last: dict[str, list[Scan]] = {}
+    for scan in scans:
+        batch = last.get(scan.device)
+        if batch is not None and _continues(batch, scan):
+            batch.append(scan)
+        else:
+            last[scan.device] = batch = [scan]
+            batches.append(batch)
+    return [batch[0] if len(batch) == 1 else _joined(batch) for batch in batches]
+
+
+def _joined(batch: list[Scan]) -> Scan:
+    counters = {c.point: c for scan in batch for c in scan.counters}
+    samples = tuple([s for scan in batch for s in scan.samples])
+    return replace(batch[0], samples=samples, counters=tuple(counters.values()), polls=len(batch))
+
+
+def _continues(batch: list[Scan], scan: Scan) -> bool:
+    first = batch[0]
+    ours, theirs = first.samples, scan.samples
+    if first.polls > 1 or scan.polls > 1:  # put together before, and not yet stored
+        return False
+    if not ours or len(ours) != len(theirs) or (len(batch) + 1) * len(ours) > ROW_SAMPLES:
+        return False
+    if first.alive is not None or scan.alive is not None:
+        return False
+    doubtful = TimeQuality.DOUBTFUL in (ours[0].time_quality, theirs[0].time_quality)
+    if doubtful and (first.base_ms, ours[0].time_quality) != (scan.base_ms, theirs[0].time_quality):
+        return False
+    return all([a.point == b.point for a, b in zip(ours, theirs, strict=True)])  # noqa: C419  twice as fast
+
+
 def pack(samples: Sequence[Sample]) -> bytes:
-    """Return the samples of one scan without their points."""
+    """Return the samples of one row without their points."""
     start = samples[0].at
     n = len(samples)
+    qualities = reasons = bytes(n)
+    good, right = Quality.GOOD, TimeQuality.SYNCHRONISED
+    if not all([s.quality is good and s.time_quality is right for s in samples]):  # noqa: C419  twice as fast
+        codes = [_QUALITY_CODES[s.quality] << 4 | _TIME_CODES[s.time_quality] for s in samples]
+        qualities = bytes(codes)
+        reasons = bytes([_REASON_CODES[s.reason] for s in samples])
     columns = struct.pack(
-        f">q{n}i{n}B{n}B{n}d",
+        f">q{n}i{n}s{n}s{n}d",
         start,
-        *(s.at - start for s in samples),
-        *(_QUALITY_CODES[s.quality] << 4 | _TIME_CODES[s.time_quality] for s in samples),
-        *(_REASON_CODES[s.reason] for s in samples),
-        *(0.0 if s.value is None else s.value for s in samples),
+        *[s.at - start for s in samples],
+        qualities,
+        reasons,
+        *[0.0 if s.value is None else s.value for s in samples],
     )
     packed = zlib.compress(columns, 1)
     return _ZLIB + packed if len(packed) < len(columns) else _PLAIN + columns
@@ -108,6 +156,16 @@ def unpack(body: bytes, points: Sequence[PointId]) -> tuple[Sample, ...]:
         )  # fmt: skip
     except (zlib.error, struct.error, IndexError, ValueError) as e:
         raise StorageError(f"a row of the outbox is damaged: {e}") from e
+
+
+def corrected(samples: Sequence[Sample], shift_ms: int) -> tuple[Sample, ...]:
+    """Return samples whose doubtful instants are moved to where they truly belong."""
+    return tuple(
+        replace(s, at=Instant(s.at + shift_ms), time_quality=TimeQuality.CORRECTED)
+        if s.time_quality is TimeQuality.DOUBTFUL
+        else s
+        for s in samples
+    )
 
 
 def layout_to_json(layout: Layout) -> str:

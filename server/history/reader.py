@@ -34,6 +34,7 @@ class LastValue:
     value: float | None
     quality: int
     reason: str
+    time_quality: str
     arrived_at: Instant
 
 
@@ -65,10 +66,11 @@ class Reader:
                 value=value,
                 quality=quality,
                 reason=reason,
+                time_quality=time_quality,
                 arrived_at=Instant(arrived),
             )
-            for point, at, value, quality, reason, arrived in self._db.execute(
-                "SELECT id, at, value, quality, reason, arrived_at FROM last"
+            for point, at, value, quality, reason, time_quality, arrived in self._db.execute(
+                "SELECT id, at, value, quality, reason, time_quality, arrived_at FROM last"
                 " JOIN point ON point.number = last.point"
                 " JOIN label ON label.number = last.label ORDER BY id"
             )

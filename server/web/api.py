@@ -98,6 +98,7 @@ class PointAnswer(_Answer):
     value: float | None
     quality: int | None
     reason: str
+    time_quality: str = Field(description="synchronised, corrected or doubtful; empty: not known")
 
 
 class SeriesAnswer(_Answer):
@@ -242,6 +243,7 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
                 value=row.last.value if row.last else None,
                 quality=row.last.quality if row.last else None,
                 reason=row.last.reason if row.last else "",
+                time_quality=row.last.time_quality if row.last else "",
             )
             for row in point_rows(english, board, present)
         ]

@@ -78,6 +78,7 @@ def _plain(last: LastValue) -> dict[str, object]:
         "value": last.value,
         "quality": last.quality,
         "reason": last.reason,
+        "time_quality": last.time_quality,
     }
 
 

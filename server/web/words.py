@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from server.servicecore.rules.refusal import Refused
-from telemetry.sample import Reason
+from telemetry.sample import Reason, TimeQuality
 
 LANGUAGES = ("zh-CN", "en")
 """The first is what a reader gets who asks for neither."""
@@ -49,6 +49,11 @@ class Words:
     def reasons(self) -> dict[str, str]:
         """Return the words for why a value is not good, by reason."""
         return {reason: self.say(f"reason.{reason}") for reason in Reason if reason}
+
+    def times(self) -> dict[str, str]:
+        """Return the words for an instant that is not simply right, by time quality."""
+        told = (TimeQuality.CORRECTED, TimeQuality.DOUBTFUL)
+        return {quality: self.say(f"time.{quality}") for quality in told}
 
 
 CATALOGUES = {language: Words(language) for language in LANGUAGES}

@@ -19,7 +19,7 @@ from server.servicecore.desk import Desk
 from server.web.application import create_app
 from telemetry.instant import Clock, Instant
 from telemetry.point import PointId, ZoneId
-from telemetry.sample import Reason, Sample
+from telemetry.sample import Reason, Sample, TimeQuality
 from telemetry.units import Quantity
 
 JOURNAL = "5eed" * 8
@@ -166,10 +166,15 @@ class History:
         self.offset = self.historian.through
 
     def say(
-        self, at: int, values: dict[str, float | None], *, arrived_at: int | None = None
+        self,
+        at: int,
+        values: dict[str, float | None],
+        *,
+        arrived_at: int | None = None,
+        time_quality: TimeQuality = TimeQuality.SYNCHRONISED,
     ) -> None:
         samples = tuple(
-            Sample(point=PointId(p), at=Instant(at), value=v)
+            Sample(point=PointId(p), at=Instant(at), value=v, time_quality=time_quality)
             if v is not None
             else Sample.bad(PointId(p), Instant(at), Reason.TIMEOUT)
             for p, v in values.items()

@@ -44,7 +44,8 @@ function showValues(values) {
       last.value === null ? "–" : (last.value * factor).toFixed(decimals);
     row.querySelector("[data-ago]").dataset.ago = last.at;
     row.querySelector("[data-why]").textContent = facts.reasons[last.reason] ?? "";
-    row.classList.toggle("doubtful", last.quality !== 192);
+    row.querySelector("[data-time]").textContent = facts.times[last.time_quality] ?? "";
+    row.classList.toggle("doubtful", last.quality !== 192 || last.time_quality === "doubtful");
     const gateway = one(`[data-gateway="${row.dataset.from}"]`);
     if (gateway) gateway.dataset.ago = Math.max(gateway.dataset.ago, last.arrived_at);
     trend?.append(point, last);

@@ -139,7 +139,7 @@ def test_a_good_configuration_has_no_problems():
                 " 9223372036854775808, was 18446744073709551616"
             ),
         ),
-        ({"line": []}, "line: expected at least one [[line]], found none"),
+        ({"line": []}, "line: expected at least one [[line]] or [[gpio]], found none"),
         (
             {"line__0__device": []},
             "line converter-1: line[0].device: expected at least one [[line.device]], found none",

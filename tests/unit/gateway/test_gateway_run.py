@@ -229,6 +229,7 @@ def test_a_broker_that_refuses_ends_only_the_first_installation(tmp_path, has_be
                     gateway(config_of(tmp_path, modbus=modbus, broker=broker)),
                 ):
                     await until(lambda: len(host.samples) > 5)
+                    await until(lambda: outbox_state(tmp_path)["was_acknowledged"])
             async with (
                 mosquitto(tmp_path, more="allow_anonymous false") as broker,
                 asyncio.timeout(10),

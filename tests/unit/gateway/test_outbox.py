@@ -43,8 +43,8 @@ def births(*points: PointId) -> dict[str, tuple[BornMetric, ...]]:
     return {"north-inlet": metrics}
 
 
-def opened(folder: Path, *, max_bytes: int = 10_000_000) -> Outbox:
-    return Outbox(folder, max_bytes=max_bytes, births=births(*POINTS))
+def opened(folder: Path, *, max_bytes: int = 10_000_000, boot: str = "boot-1") -> Outbox:
+    return Outbox(folder, max_bytes=max_bytes, births=births(*POINTS), boot=boot)
 
 
 def scan(n: int, *, counted: int | None = None) -> Scan:
@@ -214,7 +214,9 @@ def test_rows_of_points_that_are_configured_no_more_can_still_be_told(tmp_path):
     outbox.append([scan(0)])
     outbox.close()
 
-    outbox = Outbox(tmp_path, max_bytes=10_000_000, births=births(PointId("elsewhere/flow")))
+    outbox = Outbox(
+        tmp_path, max_bytes=10_000_000, births=births(PointId("elsewhere/flow")), boot="b"
+    )
     (row,) = everything(outbox)
     outbox.close()
 
@@ -245,6 +247,8 @@ def test_a_damaged_row_is_sent_as_bad_so_that_offsets_stay_whole(tmp_path):
     outbox.append([scan(0), scan(1)])
     with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as db, db:
         db.execute("UPDATE row SET body = x'01ff' WHERE first = 0")
+    outbox.close()
+    outbox = opened(tmp_path)
 
     broken, whole = everything(outbox)
     outbox.close()

@@ -41,6 +41,7 @@ def test_boards_are_told_in_house_units(browse):
     assert ticket["data"]["estimate_m3h"] == 38.4
     point = next(p for p in told["points"] if p["id"] == "north-12/pressure")
     assert (point["value"], point["quality"], point["at"]) == (281.25, 192, AT - 1_000)
+    assert point["time_quality"] == "synchronised"
 
 
 def test_a_ticket_goes_its_way_by_the_api(browse):

@@ -66,6 +66,7 @@ def test_a_new_page_gets_every_section_the_values_and_a_heartbeat(plant):
         "value": 281.25,
         "quality": 192,
         "reason": "",
+        "time_quality": "synchronised",
     }
     assert (beat["newest"], beat["engine"]) == (AT - 1_000, False)
 

@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from telemetry.instant import Instant
-from tests.support.plant import AT, Journal, effects
+from telemetry.sample import TimeQuality
+from tests.support.plant import AT, History, Journal, effects
 
 
 async def start_shift(browser: httpx.AsyncClient, name: str) -> None:
@@ -265,3 +266,19 @@ def test_the_page_says_what_the_intake_ended_with(browse, plant, state, language
     assert (
         words not in again[again.index('id="engine"') :].partition("</span>")[0].rpartition(">")[2]
     )
+
+
+@pytest.mark.parametrize(("language", "words"), [("zh-CN", "时标存疑"), ("en", "time doubtful")])
+def test_an_instant_that_is_doubtful_is_said_to_be(plant, browse, language, words):
+    history = History(plant / "historian.db")
+    history.offset = 100
+    doubtful = TimeQuality.DOUBTFUL
+    history.say(AT - 500, {"north-12/pressure": 279.0}, time_quality=doubtful)
+    history.close()
+
+    async def act(browser, desk):
+        return (await browser.get("/", headers={"Accept-Language": language})).text
+
+    row = re.search(r'<tr id="point-north-12/pressure".*?</tr>', browse(act), re.DOTALL)[0]
+    assert words in row
+    assert 'class="doubtful"' in row

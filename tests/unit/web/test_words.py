@@ -13,7 +13,7 @@ from server.servicecore.rules.verbs import Verb
 from server.servicecore.rules.workorder import FORM, MANDATORY, NEEDS_TEXT, Evidence, State, Step
 from server.web import words
 from server.web.words import CATALOGUES, LANGUAGES
-from telemetry.sample import Reason
+from telemetry.sample import Reason, TimeQuality
 
 WEB = Path(words.__file__).parent
 SOURCES = {
@@ -41,6 +41,7 @@ def derived() -> set[str]:
         *(f"field.{f}" for f in (*MANDATORY, *FORM, *Evidence, "point")),
         *(f"severity.{n}" for n in range(1, 5)),
         *(f"reason.{r}" for r in Reason if r),
+        *(f"time.{t}" for t in (TimeQuality.CORRECTED, TimeQuality.DOUBTFUL)),
         *(f"refused.{key}" for key in REFUSALS),
         *(f"range.{r}" for r in ("10m", "1h", "24h", "28d")),
         *(f"point.{s}" for s in ("in_test", "refused", "contested")),
