@@ -120,7 +120,7 @@ def take_in(events: list[Event], journal: Journal, engine: Engine, speaker: Spea
             if isinstance(effect, AckDue):
                 speaker.acknowledged(effect.epoch, effect.offset)
             if is_recorded(effect):
-                derived.append(Derived(seq=seq, n=n, effect=effect))  # type: ignore[arg-type]  # it is a recorded one
+                derived.append(Derived(seq=seq, n=n, effect=effect))
                 n += 1
     journal.record(derived, through=journal.last_seq)
 

@@ -198,7 +198,7 @@ def derived(effects: Iterable[tuple[int, Instant, Effect]]) -> Iterator[Numbered
         if seq != now:
             now, n = seq, 0
         if is_recorded(effect):
-            yield (seq, n, *to_record(effect))  # type: ignore[arg-type]  # it is a recorded one
+            yield (seq, n, *to_record(effect))
             n += 1
 
 

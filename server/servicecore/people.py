@@ -80,7 +80,7 @@ class People:
     # --- signing in -----------------------------------------------------------------------------
 
     async def sign_in(self, login: str, password: str) -> str:
-        """Return the token of a new session. Raises `Refused`, never saying which part was wrong."""
+        """Return the token of a new session; a refusal never says which part was wrong."""
         now = self._ground.now()
         async with self._ground.database.reading() as session:
             row = await session.get(PersonRow, login)

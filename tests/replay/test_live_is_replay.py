@@ -59,7 +59,7 @@ def disturbed(chance: random.Random) -> list[Event]:
         elif fate < 0.11:
             found.append(replace(event, topic=f"spBv1.0/demo/NDATA/gw-{chance.randrange(4)}"))
     for _ in range(40):
-        found.append(Tick(at=Instant(found[-1].at + 1_000)))  # noqa: PERF401  each after the one before
+        found.append(Tick(at=Instant(found[-1].at + 1_000)))
     return found
 
 

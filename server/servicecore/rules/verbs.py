@@ -66,7 +66,7 @@ class Verb(StrEnum):
     PERSON_ADDED = "person_added"
     PERSON_CHANGED = "person_changed"
     LINK_RENEWED = "link_renewed"
-    PASSWORD_CHOSEN = "password_chosen"
+    PASSWORD_CHOSEN = "password_chosen"  # noqa: S105  a word, not a secret
     SIGNED_IN = "signed_in"
     SIGNED_OUT = "signed_out"
     LOCKED = "locked"

@@ -16,7 +16,7 @@ BEGIN SELECT RAISE(ABORT, 'records are kept; nothing is deleted'); END
 
 
 def upgrade() -> None:
-    """Make the tables; people and programs are kept, sessions and links may go when they are over."""
+    """Make the tables; people and programs are kept, sessions and links may go."""
     op.create_table(
         "person",
         sa.Column("login", sa.String(40), primary_key=True),
