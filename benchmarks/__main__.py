@@ -1,9 +1,13 @@
-"""Run every benchmark: `python -m benchmarks`."""
+"""Run every benchmark, one after another: `python -m benchmarks`."""
 
 import subprocess
 import sys
 
 NAMES = (
+    "historian",
+    "ingest",
+    "journal_crash",
+    "recordings",
     "bus_faults",
     "dead_device",
     "gateway_cost",

@@ -13,10 +13,11 @@ import json
 import sqlite3
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -135,7 +136,7 @@ def fill(path: Path, shape: Shape) -> tuple[int, float]:
     return rows, seconds + perf_counter() - began
 
 
-def median_ms(calls: list[Callable[[], Any]]) -> float:
+def median_ms(calls: Sequence[Callable[[], Any]]) -> float:
     """Return the median of what some calls take; the first of them is not counted."""
     taken = []
     for call in calls:
@@ -156,10 +157,7 @@ def queries(path: Path, shape: Shape) -> dict[str, Any]:
         found = {
             "last_all_ms": median_ms([reader.last_all] * 21),
             "range_7d_ms": median_ms(
-                [
-                    lambda p=p: reader.series(p, Instant(week), Instant(end), 1_000)  # type: ignore[misc]
-                    for p in some
-                ]
+                [partial(reader.series, p, Instant(week), Instant(end), 1_000) for p in some]
             ),
             "night_min_ms": median_ms(
                 [lambda: reader.night_minimum(some, until, 30) for _ in range(6)]
@@ -207,16 +205,17 @@ def plain_sqlite(path: Path, shape: Shape) -> dict[str, Any]:
             rows += sum(len(p.samples) for p in parts)
         end = START + shape.steps * shape.every_ms
         query = "SELECT at, value FROM sample WHERE at >= ? AND at < ? AND point = ?"
-        week = [
-            lambda n=n: db.execute(query, (end - 7 * DAY_MS, end, n)).fetchall()  # type: ignore[misc]
-            for n in range(6)
-        ]
+        week = [partial(_rows, db, query, (end - 7 * DAY_MS, end, n)) for n in range(6)]
         range_ms = median_ms(week)
     return {
         "sqlite_insert_per_s": round(rows / seconds),
         "sqlite_range_7d_ms": range_ms,
         "sqlite_bytes_per_sample": round(path.stat().st_size / rows, 2),
     }
+
+
+def _rows(db: sqlite3.Connection, query: str, given: tuple[int, ...]) -> list[Any]:
+    return db.execute(query, given).fetchall()
 
 
 def size_of(folder: Path) -> int:

@@ -3,8 +3,8 @@
 A private mosquitto, the intake as the process it is in service (journal, engine and historian on
 the disk of --folder), and this process as many gateways, each with a connection of its own. Every
 message is one scan of one device; its points are in the registry, so the detectors see them. The
-messages are offered on a fixed schedule whatever the server does; the delay is from the publication
-of a message to the receipt of the acknowledgement that covers it.
+messages are offered on a fixed schedule, whatever the server does; the delay is from the
+publication of a message to the receipt of the acknowledgement that covers it.
 """
 
 import argparse
@@ -83,16 +83,12 @@ def _offer(options: argparse.Namespace, fleet: Fleet, pids: list[int]) -> dict[s
     pause = options.gateways * options.points / options.rate
     rounds = round((WARM_S + options.seconds) / pause)
     warm = round(WARM_S / pause)
-    begin_at = Instant(clock.now() + 500)
-    packets = [
-        [g.scan(n * g.points, Instant(begin_at + round(n * pause * 1000))) for n in range(rounds)]
-        for g in fleet.gateways
-    ]
-    # Encoding took a while: what is sent late is dated late, as after an outage.
+    begin_at, packets = _encoded(fleet, rounds, pause, clock)
     processes = [psutil.Process(pid) for pid in [*pids, psutil.Process().pid]]
+    pacing = threading.Event()
+    pacing.wait(max(0, begin_at - clock.now()) / 1000)
     begun = time.perf_counter()
     measured_from, busy = begun, [0.0] * len(processes)
-    pacing = threading.Event()
     for n in range(rounds):
         if n == warm:
             measured_from = time.perf_counter()
@@ -132,6 +128,23 @@ def _offer(options: argparse.Namespace, fleet: Fleet, pids: list[int]) -> dict[s
         },
         "load_before": round(psutil.getloadavg()[1], 1),
     }
+
+
+def _encoded(
+    fleet: Fleet, rounds: int, pause_s: float, clock: WallClock
+) -> tuple[Instant, list[list[bytes]]]:
+    """Return every packet of each gateway, dated as it will be sent, and when that begins."""
+    begun = time.perf_counter()
+    for gateway in fleet.gateways:
+        gateway.scan(0, clock.now())
+        gateway.seq -= 1
+    takes_ms = (time.perf_counter() - begun) * rounds * 1500
+    begin_at = Instant(clock.now() + round(takes_ms) + 1000)
+    packets = [
+        [g.scan(n * g.points, Instant(begin_at + round(n * pause_s * 1000))) for n in range(rounds)]
+        for g in fleet.gateways
+    ]
+    return begin_at, packets
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -3,7 +3,7 @@
 A private mosquitto, gateways that keep what is not acknowledged and send it again, and the intake
 as a process that is killed at random moments; every second kill waits until a segment is being
 sealed, which happens all the time here. At the end everything is sent and acknowledged. `lost` are
-acknowledged samples that the historian lacks, `doubled` those that it has twice, and `effects_equal`
+acknowledged samples that the historian lacks, `doubled` those that it has twice; `effects_equal`
 says whether the recorded effects are those of an undisturbed run over the same journal.
 """
 

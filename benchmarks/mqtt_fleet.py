@@ -65,6 +65,7 @@ class Connection:
         assert (kind, answer[1]) == (0x20, 0), answer
 
     def subscribe(self, *topics: str) -> None:
+        """Ask for topics with QoS 0."""
         body = b"\x00\x01" + b"".join(len(t).to_bytes(2) + t.encode() + b"\x00" for t in topics)
         self.socket.sendall(_packet(0x82, body))
 
@@ -82,6 +83,7 @@ class Connection:
                 return kind[0], self._stream.read(size)
 
     def close(self) -> None:
+        """Hang up."""
         self.socket.shutdown(socket.SHUT_RDWR)
         self._stream.close()
         self.socket.close()
@@ -113,13 +115,13 @@ class Gateway:
     """Ends of the messages that are not acknowledged, and when each was sent."""
 
     def names(self) -> list[str]:
+        """Return the names of its device's metrics."""
         return [f"p{n:03}" for n in range(self.points)]
 
     def births(self, at: Instant) -> bytes:
         """Return the packets of NBIRTH and DBIRTH; `seq` begins anew."""
-        u64 = DataType.UINT64
 
-        def metric(name: str, value: int | bool | None, kind: DataType = u64) -> Metric:
+        def metric(name: str, value: int | None, kind: DataType = DataType.UINT64) -> Metric:
             return Metric(name=name, value=value, datatype=kind, timestamp=at)
 
         node = (
@@ -154,6 +156,7 @@ class Gateway:
         )
 
     def topic(self, kind: MessageKind) -> str:
+        """Return where a message of it goes."""
         device = DEVICE if kind.startswith("D") else None
         return str(Topic(kind=kind, group=GROUP, edge=self.edge, device=device))
 
@@ -242,6 +245,7 @@ class Fleet:
         self._thread.start()
 
     def close(self) -> None:
+        """Hang up everywhere."""
         for gateway in self.gateways:
             gateway.link.close()
         self._ears.close()

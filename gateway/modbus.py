@@ -219,7 +219,7 @@ class Line:
         is_other = self._may_open is not None and not self._may_open(self.name, self.place.serial)
         self.statistics.other_port += is_other
         opened = not is_other and await wire.open()
-        self._note(is_up=opened)
+        self._note(is_up=opened, why=wire.refusal)
         if opened:
             self._failures = 0
             self._wire = wire
@@ -237,11 +237,11 @@ class Line:
         if self.place.is_framed:
             self._note(is_up=False)
 
-    def _note(self, *, is_up: bool) -> None:
+    def _note(self, *, is_up: bool, why: str = "does not answer") -> None:
         self.statistics.is_up = is_up
         if is_up is not self._is_up:
             level = logging.INFO if is_up else logging.WARNING
-            log.log(level, "%s %s", self._where, "answers" if is_up else "does not answer")
+            log.log(level, "%s %s", self._where, "answers" if is_up else why)
             self._is_up = is_up
 
     def _tell_foreign(self, answering: int, asked: int) -> None:

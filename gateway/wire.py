@@ -16,8 +16,6 @@ from pymodbus.framer import FramerType
 from gateway.core.line_timing import LineTiming
 from gateway.core.rtu_reply import Heard, Judgement, judge
 
-log = logging.getLogger("mainwatch.gateway.wire")
-
 BUFFER_OCTETS_MAX = 1_024
 """A reply, its echo and noise. Beyond it pymodbus forgets what it has heard."""
 
@@ -68,7 +66,8 @@ class Wire:
         """Octets that came when nobody waited for them."""
         self.late = 0
         """Whole replies among them."""
-        self._place = place
+        self.refusal = "does not answer"
+        """Why it could not be opened."""
         self._is_framed = place.is_framed
         self._loop = asyncio.get_running_loop()
         self._asked = b""
@@ -97,7 +96,7 @@ class Wire:
         try:
             opened = await self.client.connect()
         except (termios.error, ValueError) as e:  # a port that takes no such settings
-            log.error("%s: cannot be set up as configured: %s", self._place, e)
+            self.refusal = f"cannot be set up as configured: {e}"
             self.client.close()
             return False
         except BaseException:

@@ -1,9 +1,17 @@
-"""`mainwatch check`: read configuration files of any kind and say everything that is wrong."""
+"""`mainwatch check`: read configuration files and recordings, and say everything that is wrong."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mainwatch.load import load, load_register_map, load_register_maps, read_toml, refuse
+from mainwatch.load import (
+    configs_folder,
+    load,
+    load_register_map,
+    load_register_maps,
+    read_toml,
+    refuse,
+    rule_book,
+)
 from telemetry.errors import ConfigError
 from telemetry.register_map import RegisterMap
 
@@ -12,7 +20,14 @@ if TYPE_CHECKING:
 
 
 def findings(path: Path, devices: Path) -> list[str]:
-    """Return what is wrong with a file, one sentence each. Nothing but files is touched."""
+    """Return what is wrong with a file, or with a recording's folder, one sentence each.
+
+    Nothing but files is touched.
+    """
+    if path.is_dir():
+        from server.history.recording_check import findings as findings_in
+
+        return findings_in(path)
     try:
         _examine(path, devices)
     except ConfigError as e:
@@ -30,28 +45,34 @@ def plans(path: Path, devices: Path) -> "tuple[LinePlan, ...]":
     return plans(load(path, GatewayConfig), load_register_maps(devices))
 
 
+def _examine_gateway(path: Path, devices: Path) -> None:
+    from gateway import config as gateway
+
+    found: list[str] = []
+    maps: dict[str, RegisterMap] = {}
+    try:
+        maps = load_register_maps(devices)
+    except ConfigError as e:
+        found.append(str(e))
+    try:
+        config = load(path, gateway.GatewayConfig)
+    except ConfigError as e:
+        raise ConfigError("; ".join([str(e), *found])) from None
+    if found:  # nothing can be said of registers while their maps are wrong
+        raise ConfigError("; ".join(found))
+    refuse(path, gateway.problems(config, maps))
+
+
 def _examine(path: Path, devices: Path) -> None:
     body = read_toml(path)
     if "gateway" in body:
-        from gateway import config as gateway
-
-        found: list[str] = []
-        maps: dict[str, RegisterMap] = {}
-        try:
-            maps = load_register_maps(devices)
-        except ConfigError as e:
-            found.append(str(e))
-        try:
-            config = load(path, gateway.GatewayConfig)
-        except ConfigError as e:
-            raise ConfigError("; ".join([str(e), *found])) from None
-        if found:  # nothing can be said of registers while their maps are wrong
-            raise ConfigError("; ".join(found))
-        refuse(path, gateway.problems(config, maps))
+        _examine_gateway(path, devices)
     elif "server" in body:
         from server import config as server
 
-        refuse(path, server.problems(load(path, server.ServerConfig)))
+        control_room = load(path, server.ServerConfig)
+        refuse(path, server.problems(control_room))
+        rule_book(control_room)
     elif "sim" in body:
         from firmware_sim import config as sim
 
@@ -61,10 +82,20 @@ def _examine(path: Path, devices: Path) -> None:
         _examine_scenario(path, devices)
     elif "registers" in body:
         load_register_map(path)
+    elif "policy" in body:
+        from server.servicecore.rulebook import load_policy
+
+        shipped = configs_folder() / "policies"
+        own = [] if path.parent.resolve() == shipped.resolve() else [path.parent]
+        load_policy([shipped, *own], path.stem)
+    elif "calendar" in body:
+        from server.servicecore.rulebook import CalendarFile
+
+        refuse(path, load(path, CalendarFile).problems())
     else:
         raise ConfigError(
-            f"{path}: expected one of the tables gateway, server, sim, scenario or registers,"
-            " found none"
+            f"{path}: expected one of the tables gateway, server, sim, scenario, registers, policy"
+            " or calendar, found none"
         )
 
 

@@ -59,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="mainwatch", description="Telemetry gateway and leak dispatch for water mains."
     )
     parser.add_argument("--version", action="version", version=f"mainwatch {version('mainwatch')}")
+    from mainwatch.recording_command import add_recordings
+
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands)
     gateway = _add_program(commands, "gateway", "run an edge node", _run_gateway)
@@ -66,17 +68,21 @@ def _parser() -> argparse.ArgumentParser:
         "--notify", default="", metavar="SOCKET", help="where systemd waits to hear from us"
     )
     server = _add_program(commands, "server", "run the control room", _run_server)
-    server.add_argument("--part", choices=("intake", "desk"), help=argparse.SUPPRESS)
+    server.add_argument("--part", choices=("intake", "desk", "influx"), help=argparse.SUPPRESS)
     _add_sim(commands)
+    add_recordings(commands)
+    _add_replay(commands)
     add_tools(commands)
     check = commands.add_parser(
         "check",
-        help="read configuration files, say what is wrong, touch nothing",
+        help="read configuration files and recordings, say what is wrong, touch nothing",
         epilog="example: mainwatch check /etc/mainwatch/gateway.toml",
     )
-    check.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    check.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or recording's folder")
     check.add_argument("--devices", type=Path, help="folder of register maps")
     check.set_defaults(run=_run_check, extra="all")
+    _add_verify_audit(commands)
+    _add_keeping(commands)
     return parser
 
 
@@ -118,10 +124,34 @@ def _add_demo(commands: Any) -> None:
     demo.set_defaults(run=_run_demo, extra="all")
 
 
+def _add_keeping(commands: Any) -> None:
+    from mainwatch.keeping_command import add
+
+    add(commands, _serve)
+
+
+def _add_verify_audit(commands: Any) -> None:
+    parser = commands.add_parser(
+        "verify-audit",
+        help="check the audit trail's chain, and against exported heads",
+        epilog="example: mainwatch verify-audit /var/lib/mainwatch/servicecore.db",
+    )
+    parser.add_argument("database", type=Path, metavar="FILE", help="servicecore.db")
+    parser.add_argument("--heads", type=Path, metavar="FILE", help="heads kept elsewhere")
+    parser.add_argument("--json", action="store_true", help="one JSON object, nothing else")
+    parser.set_defaults(run=_run_verify_audit, extra="server")
+
+
 def _add_sim(commands: Any) -> None:
     from mainwatch.sim_command import add_acts
 
     add_acts(_add_program(commands, "sim", "run the pretend field", _run_sim))
+
+
+def _add_replay(commands: Any) -> None:
+    from mainwatch.replay_command import add_replay
+
+    add_replay(commands)
 
 
 def _run_gateway(options: argparse.Namespace) -> int:
@@ -149,7 +179,7 @@ def _run_sim(options: argparse.Namespace) -> int:
 
 
 def _run_server(options: argparse.Namespace) -> int:
-    from mainwatch.load import load, refuse
+    from mainwatch.load import load, refuse, rule_book
     from mainwatch.wall_clock import WallClock
     from server.config import ServerConfig, problems
 
@@ -164,7 +194,16 @@ def _run_server(options: argparse.Namespace) -> int:
                 lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)
             )
         case "desk":
-            from server.web.app import run as part
+            from server.web.app import run as desk
+
+            book = rule_book(config)
+            return _serve(
+                lambda ready, stop: desk(
+                    config, book=book, clock=WallClock(), ready=ready, stop=stop
+                )
+            )
+        case "influx":
+            from server.history.influx import run as part
 
             return _serve(
                 lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)
@@ -172,12 +211,20 @@ def _run_server(options: argparse.Namespace) -> int:
         case _:
             from server.app import run
 
+            rule_book(config)  # refused here, not by a process that is restarted for ever
+
             command = [sys.executable, "-m", "mainwatch", "server", "--config", str(path)]
             for override in options.set:
                 command += ["--set", override]
             return _serve(
                 lambda ready, stop: run(config, command, where=path, ready=ready, stop=stop)
             )
+
+
+def _run_verify_audit(options: argparse.Namespace) -> int:
+    from mainwatch.audit import verify
+
+    return verify(options.database, heads=options.heads, as_json=options.json)
 
 
 def _run_demo(options: argparse.Namespace) -> int:

@@ -78,6 +78,17 @@ def load_register_map(path: Path) -> RegisterMap:
     return found
 
 
+def rule_book(config: Any) -> Any:
+    """Return the rule book that a server's configuration names, fit for live use.
+
+    Raises `ConfigError` for what is wrong in it and for what the utility must still decide.
+    """
+    from server.servicecore.rulebook import load_rule_book
+
+    rules = config.rules
+    return load_rule_book(configs_folder(), rules.policy, live=True, own=rules.folder)
+
+
 def refuse(path: Path, problems: Sequence[str]) -> None:
     """Raise `ConfigError` with the file's name before each problem, if there is any."""
     if problems:

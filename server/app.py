@@ -1,6 +1,7 @@
 """Wiring of the control room: a supervisor over two processes, the intake and the desk.
 
-It imports neither: the two are programs of their own (`intake.app`, `web.app`).
+It runs neither: they are programs of their own (`intake.app`, `web.app`), and so is the sink
+(`history.influx`) where InfluxDB is configured.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from server.config import ServerConfig
+from server.history import influx_client
 from server.intake import mqtt
 from server.supervisor import Child, Supervisor, unless
 from telemetry.errors import ConfigError
@@ -44,7 +46,8 @@ async def run(
     try:
         async with asyncio.TaskGroup() as tasks:
             try:
-                parts = [Child(name=p, command=[*command, "--part", p]) for p in _PARTS]
+                names = _PARTS if config.influx is None else (*_PARTS, "influx")
+                parts = [Child(name=p, command=[*command, "--part", p]) for p in names]
                 if await unless(stop, supervisor.start_all(parts, tasks)):
                     ready({"server": config.server.host_id, "page": config.page.address})
                     await stop.wait()
@@ -73,6 +76,7 @@ async def _prepare(config: ServerConfig, where: Path) -> int:
         ) from e
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _refuse_sink(config, where)
         _refuse_taken_port(config, where)
         await _refuse_closed_broker(config, where)
     except BlockingIOError as e:
@@ -84,6 +88,11 @@ async def _prepare(config: ServerConfig, where: Path) -> int:
         os.close(lock)
         raise
     return lock
+
+
+def _refuse_sink(config: ServerConfig, where: Path) -> None:
+    if config.influx is not None and (found := influx_client.problems_at_start(config.influx)):
+        raise ConfigError("; ".join(f"{where}: {problem}" for problem in found))
 
 
 def _refuse_taken_port(config: ServerConfig, where: Path) -> None:

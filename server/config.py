@@ -3,12 +3,13 @@
 import socket
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.engine.registry import Inflow, Point, Registry, Zone
-from telemetry.loopback import broker_problems, is_loopback
+from telemetry.loopback import broker_problems, is_host, is_loopback
 from telemetry.point import NAME_PATTERN, POINT_PATTERN, PointId, ZoneId
 from telemetry.units import Quantity
 
@@ -42,10 +43,25 @@ class BrokerSection(_Section):
 
 
 class PageSection(_Section):
-    """Where the dispatchers' page listens."""
+    """Where the dispatchers' page listens, and how people prove who they are.
+
+    Without `sign_in` the page answers on loopback alone. `names` are the host names that browsers
+    use beside those of loopback. `behind_tls_proxy` says that a proxy on this machine speaks TLS
+    with the browsers; otherwise a page beyond loopback needs a certificate of its own.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 8420
+    sign_in: bool = False
+    names: tuple[str, ...] = ()
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    behind_tls_proxy: bool = False
+
+    @property
+    def is_secure(self) -> bool:
+        """Say whether browsers reach it over TLS."""
+        return self.cert_file is not None or self.behind_tls_proxy
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -56,7 +72,8 @@ class PageSection(_Section):
     def address(self) -> str:
         """Return what a browser is given."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/"
+        scheme = "https" if self.cert_file is not None else "http"
+        return f"{scheme}://{host}:{self.port}/"
 
 
 class HistorySection(_Section):
@@ -82,6 +99,37 @@ class JournalSection(_Section):
     keep_days: Annotated[float, Field(gt=0)] = 400
     keep_max_mb: Annotated[float, Field(gt=0)] = 20_000
     effects_keep_days: Annotated[float, Field(gt=0)] = 3_650
+
+
+class InfluxSection(_Section):
+    """An InfluxDB, or what speaks its line protocol, that is given every sample. See docs."""
+
+    url: str
+    bucket: str = Field(min_length=1)
+    org: str = ""
+    token_file: Path | None = None
+    ca_file: Path | None = None
+    allow_plain_http: bool = False
+    batch_lines: Annotated[int, Field(ge=1, le=5_000)] = 5_000
+    timeout_s: Annotated[float, Field(ge=0.1, le=600)] = 30.0
+    queue_max_mb: Annotated[float, Field(ge=1, le=100_000)] = 64.0
+
+    @property
+    def is_loopback(self) -> bool:
+        """Say whether the server is on this machine."""
+        return is_loopback(urlsplit(self.url).hostname or "")
+
+    @property
+    def target(self) -> str:
+        """Return what tells one store of samples from another."""
+        return f"{self.url.rstrip('/')} {self.org} {self.bucket}"
+
+
+class RulesSection(_Section):
+    """Which policy the tickets run by: the name of a file in policies/."""
+
+    policy: Name = "demo-water"
+    folder: Path | None = None  # the utility's own policies/ and calendars/, over those that ship
 
 
 class BilingualName(_Section):
@@ -131,6 +179,8 @@ class ServerConfig(_Section):
     page: PageSection = PageSection()
     history: HistorySection = HistorySection()
     journal: JournalSection = JournalSection()
+    influx: InfluxSection | None = None
+    rules: RulesSection = RulesSection()
     zone: tuple[ZoneSection, ...] = ()
     point: tuple[PointSection, ...] = ()
 
@@ -169,13 +219,10 @@ class ServerConfig(_Section):
 def problems(config: ServerConfig) -> list[str]:
     """Return every mistake of sense, one sentence each, naming the key; touch nothing."""
     found = []
-    if not is_loopback(config.page.host):
-        found.append(
-            f"page.host: expected a loopback address, as pages have no sign-in yet,"
-            f" was {config.page.host!r}"
-        )
+    found += _page_problems(config.page)
     found += _broker_problems(config.broker)
     found += _history_problems(config.history)
+    found += _influx_problems(config.influx)
     found += _repeated("zone", [z.id for z in config.zone])
     found += _repeated("point", [p.id for p in config.point])
     zones = {z.id for z in config.zone}
@@ -208,6 +255,28 @@ def _history_problems(history: HistorySection) -> list[str]:
     ]
 
 
+def _page_problems(page: PageSection) -> list[str]:
+    found = []
+    if (page.cert_file is None) != (page.key_file is None):
+        found.append("page.cert_file and page.key_file: expected both or neither")
+    if (page.names or not is_loopback(page.host)) and not page.sign_in:
+        found.append(
+            f"page.sign_in: expected true, as the page is reached from elsewhere"
+            f" (host {page.host!r}, names {', '.join(page.names) or 'none'})"
+        )
+    if not is_loopback(page.host):
+        if page.cert_file is None:
+            found.append(
+                f"page.cert_file: expected a certificate, as passwords would travel in clear to"
+                f" {page.host!r}; or listen on loopback behind a proxy that speaks TLS"
+            )
+        if not page.names:
+            found.append("page.names: expected the host names that browsers use, found none")
+    elif page.names and not page.is_secure:
+        found.append("page.behind_tls_proxy: expected true or a cert_file, as names are given")
+    return found
+
+
 def _broker_problems(broker: BrokerSection) -> list[str]:
     return broker_problems(
         broker.host,
@@ -217,6 +286,31 @@ def _broker_problems(broker: BrokerSection) -> list[str]:
         cert=broker.cert_file,
         key=broker.key_file,
     )
+
+
+def _influx_problems(influx: InfluxSection | None) -> list[str]:
+    if influx is None:
+        return []
+    try:
+        url = urlsplit(influx.url)
+        _ = url.port
+    except ValueError:
+        url = urlsplit("")
+    if url.scheme not in {"http", "https"} or not is_host(url.hostname or ""):
+        return ["influx.url: expected http(s)://HOST[:PORT], was another form"]
+    found = []
+    if url.username is not None or url.password is not None or url.query or url.fragment:
+        found.append(
+            "influx.url: expected no user, query or fragment, as secrets come by token_file alone"
+        )
+    if url.scheme == "http" and not influx.is_loopback and not influx.allow_plain_http:
+        found.append(
+            f"influx.url: expected https, as {url.hostname!r} is not loopback and a token must not"
+            " be read on the way, was http; influx.allow_plain_http = true allows it"
+        )
+    if url.scheme == "http" and influx.ca_file is not None:
+        found.append("influx.ca_file: expected https in influx.url, was http")
+    return found
 
 
 def _repeated(what: str, ids: list[str]) -> list[str]:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import requirements
+
 collect_ignore = ["contract/sparkplug_peer.py"]  # runs in an environment of its own
 
 
@@ -12,6 +14,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite golden files; review them like code"
     )
+    there = parser.getgroup("influx", "a real InfluxDB 2 or 3 to be written to (docs/influxdb.md)")
+    there.addoption("--influx-url", metavar="URL")
+    there.addoption("--influx-org", metavar="ORG", default="")
+    there.addoption("--influx-bucket", metavar="BUCKET", help="takes test lines: use one to spare")
+    there.addoption("--influx-token-file", metavar="FILE")
+    parser.addoption(
+        "--requirements", action="store_true", help="write docs/requirements.md from this run"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--requirements"):
+        config.pluginmanager.register(requirements.Gathered())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    requirements.mark(items)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ reads; passing ones are derived again at every replay and drive the wire and the
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 from server.engine.samples import Samples
 from telemetry.instant import Instant
@@ -222,7 +222,7 @@ Effect = Passing | Recorded
 _PASSING = (Accepted, AckDue, RebirthDue)
 
 
-def is_recorded(effect: Effect) -> bool:
+def is_recorded(effect: Effect) -> TypeGuard[Recorded]:
     """Say whether an effect is written beside the journal."""
     return not isinstance(effect, _PASSING)
 

@@ -31,7 +31,7 @@ def write(engine: "Engine") -> bytes:
         "registry": engine.registry.to_json(),
         "models": engine.models,
         "hosts": engine._hosts.to_json(),  # noqa: SLF001  the one other file that knows its insides
-        "keys": engine._keys.to_json(),  # noqa: SLF001
+        "keys": engine._keys.to_json(),  # noqa: SLF001  as above
         NUMBERED: list(_numbered(engine)),
     }
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -39,25 +39,31 @@ def write(engine: "Engine") -> bytes:
 
 def read(text: bytes, engine: "Engine", *, at: Instant) -> None:
     """Give a new engine what `write` wrote at that time. Raises `ValueError` on another version."""
+    engine.registry, engine._hosts = field_of(text)  # noqa: SLF001  the same insides
+    body: dict[str, Any] = json.loads(text)
+    engine.models = body["models"]
+    engine._keys = Keys.from_json(body["keys"])  # noqa: SLF001  as above
+    known = RegistryChanged(at=at, registry=engine.registry)
+    engine._detectors.apply(known, [])  # noqa: SLF001  as above
+    number_on(engine, {NUMBERED: body[NUMBERED]})
+
+
+def field_of(text: bytes) -> tuple[Registry, Hosts]:
+    """Return the registry and the first stage alone. Raises `ValueError` on another version."""
     body: dict[str, Any] = json.loads(text)
     if body["version"] != VERSION:
         raise ValueError(f"expected version {VERSION} of the essentials, found {body['version']}")
-    engine.registry = Registry.from_json(body["registry"])
-    engine.models = body["models"]
-    engine._hosts = Hosts.from_json(body["hosts"], engine.registry)  # noqa: SLF001
-    engine._keys = Keys.from_json(body["keys"])  # noqa: SLF001
-    known = RegistryChanged(at=at, registry=engine.registry)
-    engine._detectors.apply(known, [])  # noqa: SLF001
-    number_on(engine, {NUMBERED: body[NUMBERED]})
+    registry = Registry.from_json(body["registry"])
+    return registry, Hosts.from_json(body["hosts"], registry)
 
 
 def number_on(engine: "Engine", settings: dict[str, Any]) -> None:
     """Give no number again that `settings` know of: other code may have given more of them."""
     alarms, incidents = settings.get(NUMBERED, (0, 0))
     raised, opened = _numbered(engine)
-    engine._alarms._raised = max(raised, alarms)  # noqa: SLF001
-    engine._incidents._opened = max(opened, incidents)  # noqa: SLF001
+    engine._alarms._raised = max(raised, alarms)  # noqa: SLF001  as above
+    engine._incidents._opened = max(opened, incidents)  # noqa: SLF001  as above
 
 
 def _numbered(engine: "Engine") -> tuple[int, int]:
-    return engine._alarms._raised, engine._incidents._opened  # noqa: SLF001
+    return engine._alarms._raised, engine._incidents._opened  # noqa: SLF001  as above

@@ -98,9 +98,8 @@ class Shape:
         first, seq = _number(found[7]), _number(found[-1])
         if first is None or seq is None or seq > 255:
             return None
-        for stamp in found[1:7:2]:
-            if _number(stamp) is None:
-                return None
+        if None in map(_number, {found[1], found[3], found[5]}):
+            return None
         at = self._instants(found[9:-2:3])
         if at is None:
             return None

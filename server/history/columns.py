@@ -80,13 +80,10 @@ class Columns:
         """Return the rows in time order."""
         return self.take(np.lexsort((self.offset, self.source, self.point, self.at)))
 
-    def between(self, start: int, end: int) -> "Columns":
-        """Return the rows of [start, end)."""
-        return self.take((self.at >= start) & (self.at < end))
-
     def usable(self) -> Array:
         """Return a mask of what may be computed with: it has a value and is not bad."""
-        return ~np.isnan(self.value) & (self.quality != Quality.BAD)
+        mask: Array = ~np.isnan(self.value) & (self.quality != Quality.BAD)
+        return mask
 
 
 def among(numbers: Array, wanted: Array) -> Array:
@@ -98,4 +95,5 @@ def among(numbers: Array, wanted: Array) -> Array:
         return found
     table = np.zeros(max(int(numbers.max()), int(wanted.max())) + 1, bool)
     table[wanted] = True
-    return table[numbers]
+    mask: Array = table[numbers]
+    return mask

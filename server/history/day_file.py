@@ -23,7 +23,7 @@ from telemetry.errors import StorageError
 STRIPE_ROWS = 1_000_000
 GROUP_ROWS = 32_768
 GROUPS_MAX = 512
-"""Row groups of one day at most, about: one description of each is read whenever a file is opened."""
+"""Row groups of one day at most, about: each is described at the start of every reading."""
 
 _INSTANT = pa.timestamp("ms", "UTC")
 _WORD = pa.dictionary(pa.int32(), pa.string())
@@ -116,8 +116,8 @@ class DayFile:
         try:
             self._file = pq.ParquetFile(path)
             rows = self._file.metadata.num_rows
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as e:
+            raise FileNotFoundError(e.errno, "replaced or lost", str(path)) from e
         except (OSError, pa.ArrowException) as e:
             raise StorageError(f"{path}: cannot be read as a sealed day: {e}") from e
         if rows != int(layout.group_rows.sum()):
@@ -126,10 +126,8 @@ class DayFile:
                 f"{path}: expected {int(layout.group_rows.sum())} samples, found {rows}"
             )
 
-    def __enter__(self) -> "DayFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
     def read(
@@ -253,14 +251,14 @@ def _encodings(values: Array) -> dict[str, Any]:
         steps["value"] = "BYTE_STREAM_SPLIT"
     return {
         "compression": "zstd",
-        "compression_level": 3,
+        "compression_level": 9,
         "use_dictionary": words,
         "column_encoding": steps,
     }
 
 
 def _table(rows: Columns, words: Words) -> pa.Table:
-    def worded(numbers: Array, names: dict[int, str]) -> pa.DictionaryArray:
+    def worded(numbers: Array, names: dict[int, str]) -> "pa.DictionaryArray[Any, Any]":
         used, index = np.unique(numbers, return_inverse=True)
         texts, again = np.unique([names[n] for n in used.tolist()], return_inverse=True)
         return pa.DictionaryArray.from_arrays(
@@ -286,7 +284,7 @@ def _table(rows: Columns, words: Words) -> pa.Table:
     )
 
 
-def _numbers(column: pa.ChunkedArray) -> Array:
+def _numbers(column: "pa.ChunkedArray[Any]") -> Array:
     found: Array = column.to_numpy()
     return found.view("<i8") if found.dtype.kind == "M" else found
 
@@ -295,7 +293,7 @@ def _pairs(
     table: pa.Table, names: tuple[str, str], numbers: dict[tuple[str, str], int], kind: str
 ) -> Array:
     """Return the historian's number for each row's pair of words."""
-    left, right = (table[name].unify_dictionaries().combine_chunks() for name in names)
+    left, right = (_worded(table[name]) for name in names)
     width = len(right.dictionary)
     key = left.indices.to_numpy().astype("<i8") * width + right.indices.to_numpy()
     used, back = np.unique(key, return_inverse=True)
@@ -303,3 +301,8 @@ def _pairs(
     return np.array([numbers[lefts[k // width], rights[k % width]] for k in used.tolist()], kind)[
         back
     ]
+
+
+def _worded(column: "pa.ChunkedArray[Any]") -> Any:
+    """Return one array of numbers and the words that they stand for."""
+    return column.unify_dictionaries().combine_chunks()

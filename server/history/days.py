@@ -2,10 +2,11 @@
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from server.history.columns import KINDS, Columns, among
 from server.history.day_file import DayFile, Layout
@@ -16,13 +17,15 @@ from server.history.rollups import KINDS as ROLLUP_KINDS
 from server.history.rollups import Rollups, hours_of
 from server.history.words import Words
 from telemetry.errors import StorageError
-from telemetry.instant import DAY_MS
+from telemetry.instant import DAY_MS, Instant
 
-EVER = (-(2**62), 2**62)
+EVER = (Instant(-(2**62)), Instant(2**62))
 """A stretch of time that holds every instant."""
 
-TRIES = 5
+TRIES = 20
 """How often a file that was just replaced is looked for again."""
+
+Answer = TypeVar("Answer")
 
 _BLOCKS = (
     "SELECT rows, tidy, body FROM block WHERE day = ? AND at_hi >= ? AND at_lo < ?"
@@ -69,9 +72,6 @@ class Days:
     @contextmanager
     def moment(self) -> Iterator[None]:
         """Let everything within be read as it is now."""
-        if self._db.in_transaction:
-            yield
-            return
         try:
             self._db.execute("BEGIN")
             self._words = None
@@ -81,6 +81,17 @@ class Days:
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def answer(self, ask: Callable[[], Answer]) -> Answer:
+        """Return what `ask` reads, all of one moment; a later one when a file was just replaced."""
+        missing = ""
+        for _ in range(TRIES):
+            with self.moment():
+                try:
+                    return ask()
+                except FileNotFoundError as e:
+                    missing = str(e.filename)
+        raise StorageError(f"{missing}: expected the file of a sealed day, found none")
 
     def words(self) -> Words:
         """Return what the numbers stand for at this moment."""
@@ -130,22 +141,14 @@ class Days:
         """Return a day's samples of these points in [start, end), as they were measured.
 
         In no order. Unless `whole`, only instant, point, value and quality are filled in. Raises
-        `StorageError` naming the file that is damaged.
+        `StorageError` naming the file that is damaged, `FileNotFoundError` when it was replaced.
         """
-        for attempt in range(TRIES):
-            with self.moment():
-                words = self.words()
-                try:
-                    sealed = self._in_file(
-                        day, words, points=points, start=start, end=end, whole=whole
-                    )
-                except FileNotFoundError as e:  # replaced since this moment began
-                    if attempt == TRIES - 1:
-                        raise StorageError(f"{e.filename}: a sealed day is not there") from e
-                    continue
-                hot = self._in_blocks(day, words, points=points, start=start, end=end)
-            return Columns.joined([part for part in (sealed, hot) if len(part)])
-        raise AssertionError("unreachable")
+        words = self.words()
+        parts = [
+            self._in_file(day, words, points=points, start=start, end=end, whole=whole),
+            self._in_blocks(day, words, points=points, start=start, end=end),
+        ]
+        return Columns.joined([part for part in parts if len(part)])
 
     def open(self, sealed: Sealed) -> DayFile:
         """Open a sealed day's file. Raises `FileNotFoundError` when another took its place."""
@@ -175,15 +178,14 @@ class Days:
 
     def rollups(self, width: str, day: int, points: Array | None) -> Rollups:
         """Return a day's part of the roll-ups, computed anew where what was kept is not enough."""
-        with self.moment():
-            sealed = self.sealed(day)
-            is_gone = sealed is None or sealed.name is None
-            if not self._must_compute(day, sealed, points):
-                return self.kept_rollups(width, day, points)
-            computed = self.computed(self.read(day, points=points, whole=False))
-            kept = [self.kept_rollups(width, day, points)] if is_gone else []
-            fresh = computed if width == "hour" else computed.by_day(Properties(self._db))
-            return Rollups.added([*kept, fresh])
+        sealed = self.sealed(day)
+        is_gone = sealed is None or sealed.name is None
+        if not self._must_compute(day, sealed, points):
+            return self.kept_rollups(width, day, points)
+        computed = self.computed(self.read(day, points=points, whole=False))
+        kept = [self.kept_rollups(width, day, points)] if is_gone else []
+        fresh = computed if width == "hour" else computed.by_day(Properties(self._db))
+        return Rollups.added([*kept, fresh])
 
     def computed(self, samples: Columns) -> Rollups:
         """Return the hourly roll-ups of a day's samples as they are judged today."""
@@ -208,7 +210,7 @@ class Days:
         sealed = self.sealed(day)
         if sealed is None or sealed.name is None:
             return Columns.none()
-        with self.open(sealed) as file:
+        with closing(self.open(sealed)) as file:
             return file.read(words, points=points, start=start, end=end, whole=whole)
 
     def _in_blocks(

@@ -21,6 +21,7 @@ class Bucket:
     """The usable samples of one stretch of time: lowest, mean, highest, how many."""
 
     at: Instant
+    width_ms: int
     low: float
     mean: float
     high: float
@@ -40,8 +41,9 @@ class Night:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compliance:
-    """In the day or month that begins on a date: valid samples, those at or above the limit, and
-    how long the others stood.
+    """In the day or month that begins on a date: valid samples, and those at or above the limit.
+
+    `below_ms` is how long the others stood.
     """
 
     point: str
@@ -79,7 +81,7 @@ def bucketed(samples: Columns, hours: Rollups, *, origin: int, width: int) -> li
         counts,
     )
     return [
-        Bucket(at=Instant(origin + s * width), low=lo, mean=mean, high=hi, count=n)
+        Bucket(at=Instant(origin + s * width), width_ms=width, low=lo, mean=mean, high=hi, count=n)
         for s, lo, mean, hi, n in zip(*(c.tolist() for c in columns), strict=True)
     ]
 

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from math import isnan
 
 import numpy as np
 
@@ -123,7 +124,7 @@ class Gathering:
         if (
             samples.reasons.count(Reason.NONE) == n
             and samples.qualities.count(Quality.GOOD) == n
-            and samples.time_qualities.count(first) == n  # type: ignore[arg-type]  # "" of none
+            and samples.time_qualities.count(first) == n
         ):
             label = self._names.label("", first) if n else 0
             return np.full(n, int(Quality.GOOD), "|u1"), np.full(n, label, "<i2")
@@ -148,7 +149,7 @@ class Gathering:
                 known[point] = (at, arrived_at)
                 newest[point] = n
         index = np.fromiter(newest.values(), "<i8", len(newest))
-        values = [None if v != v else v for v in samples.value[index].tolist()]  # noqa: PLR0124  NaN
+        values = [None if isnan(v) else v for v in samples.value[index].tolist()]
         columns = (samples.at, samples.quality, samples.label, samples.arrived_at)
         at, quality, label, arrived = (c[index].tolist() for c in columns)
         self._db.executemany(

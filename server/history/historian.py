@@ -8,19 +8,20 @@ transaction as the samples: after a crash the rest is derived again from the jou
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 
 from server.engine.effects import Accepted
 from server.engine.events import Imported, RegistryChanged
+from server.history.figures import Bucket
 from server.history.gathering import Gathering
 from server.history.hot import Hot
 from server.history.keeping import Keeping
 from server.history.marks import Mark
 from server.history.names import Names
 from server.history.properties import Properties
-from server.history.reader import Bucket, LastValue, Reader
+from server.history.reader import LastValue, Reader
 from server.history.schema import open_writing
 from server.history.sealing import Sealer
 from telemetry.errors import StorageError
@@ -33,6 +34,9 @@ Part = Accepted | Imported | RegistryChanged
 
 Also = Callable[[sqlite3.Connection, Sequence[Part]], None]
 """What else is written in the transaction of a write: all of it is there afterwards, or none."""
+
+Always = Callable[[sqlite3.Connection, Sequence[Part], int], None]
+"""The same for every write, told how far the journal will have been followed."""
 
 UPKEEP_EVERY_MS = MINUTE_MS
 UPKEEP_EVERY_ROWS = 500_000
@@ -49,6 +53,7 @@ class Historian:
         self._lock = RLock()
         """Held by whoever uses the writing connection."""
         self._sealer = Sealer(path, self._db, keeping=self._keeping, lock=self._lock)
+        self._always: Always | None = None
         self._now = 0
         self._looked_at = -UPKEEP_EVERY_MS
         self._unlooked = 0
@@ -106,10 +111,16 @@ class Historian:
             self._names.save()
             if also is not None:
                 also(self._db, parts)
+            if self._always is not None:
+                self._always(self._db, parts, through)
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('through', ?)", (through,))
         if parts:
             self._now = max(self._now, parts[-1].at)
             self._look_after()
+
+    def accompany(self, always: Always) -> None:
+        """From now on call this in the transaction of every write, as `also` of `write`."""
+        self._always = always
 
     def mark(self, marks: Iterable[Mark]) -> None:
         """Add judgements on samples; whoever computes obeys them from now on.
@@ -139,6 +150,8 @@ class Historian:
         """Close the file; a sealing that goes on is finished first."""
         self._is_closing = True
         self._thread.shutdown(wait=True)
+        with suppress(sqlite3.Error):  # what is free already is given back when there is time
+            self._db.executescript("PRAGMA incremental_vacuum")
         self._db.close()
 
     def _learn(self, changed: RegistryChanged) -> None:

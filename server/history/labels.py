@@ -110,17 +110,20 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A later judgement on the samples of a point in [begin, end); the highest revision counts."""
+    """From `begin` up to `end` a point's samples have this quality; None: as they were measured.
 
-    id: str
+    Where marks overlap, the one of the highest revision holds: a later one revises, or with None
+    takes back, what an earlier one said of that time.
+    """
+
+    revision: Annotated[int, Field(ge=1)]
     point: str
     begin: Begin
     end: End = None
-    quality: Literal[0, 64, 192]
-    revision: Annotated[int, Field(ge=1)] = 1
-    at: Stamp | None = None
+    quality: Literal[0, 64, 192] | None = None
+    reason: str = ""
     author: str = ""
-    note: str = ""
+    at: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -166,12 +169,9 @@ def contacts(folder: Path) -> tuple[Contact, ...]:
 
 
 def marks(folder: Path) -> tuple[Mark, ...]:
-    """Return the newest revision of each quality mark. Raises `ConfigError` with every mistake."""
-    newest: dict[str, Mark] = {}
-    for mark in _whole(read_rows(folder / "marks.jsonl", Mark)):
-        if mark.id not in newest or mark.revision >= newest[mark.id].revision:
-            newest[mark.id] = mark
-    return tuple(newest.values())
+    """Return quality marks in the order of revision. Raises `ConfigError` with every mistake."""
+    found = _whole(read_rows(folder / "marks.jsonl", Mark))
+    return tuple(sorted(found, key=lambda m: m.revision))
 
 
 def truth_flow(folder: Path) -> TruthFlow | None:
@@ -196,6 +196,19 @@ def truth_flow(folder: Path) -> TruthFlow | None:
         label=ids.indices.to_numpy(zero_copy_only=False).astype(np.int32),
         m3h=flows,
     )
+
+
+def flow_file(flow: TruthFlow) -> bytes:
+    """Return a truth_flow.parquet."""
+    label: Any = pa.array(flow.label)
+    columns = {
+        "at": pa.array(flow.at).cast(pa.timestamp("ms", "UTC")),
+        "id": pa.DictionaryArray.from_arrays(label, pa.array(flow.ids, pa.string())),
+        "m3h": pa.array(flow.m3h),
+    }
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
 
 
 def read_rows(path: Path, kind: type[Label]) -> Found[Label]:

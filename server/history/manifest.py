@@ -40,8 +40,8 @@ class PointSection(_Section):
     """What a point has: samples, its first and last, and where values are missing between them."""
 
     rows: int
-    first: str | None
-    last: str | None
+    first: str | None = None
+    last: str | None = None
     gaps: tuple[tuple[str, str], ...]
     gaps_not_listed: int = 0
 

@@ -1,4 +1,4 @@
-"""Quality marks: later judgements on samples, dated, revisioned, and signed; samples never change."""
+"""Quality marks: later judgements on samples, dated and signed; samples never change."""
 
 import sqlite3
 from dataclasses import dataclass

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,6 @@ from server.history.packing import Array
 from server.history.properties import Properties
 from server.history.rollups import Rollups
 from server.history.schema import open_reading
-from server.history.words import Words
 from telemetry.instant import DAY_MS, HOUR_MS, Instant
 
 NIGHT = (2, 4)
@@ -84,26 +84,10 @@ class Reader:
     def series(self, point: str, start: Instant, end: Instant, buckets: int) -> list[Bucket]:
         """Return the point's past in [start, end) as at most `buckets` stretches of equal length.
 
-        Stretches without a usable sample are absent: gaps are never bridged. Where a stretch is an
-        hour or more it begins on the hour, and whole hours come from the roll-ups.
+        Stretches without a usable sample are absent: gaps are never bridged. Stretches of an hour
+        or more begin on the zone's hours, and whole hours come from the roll-ups.
         """
-        with self._days.moment():
-            numbers = self._words().numbers([point])
-            if not len(numbers) or end <= start:
-                return []
-            width = -(-(end - start) // max(1, buckets))
-            if width < HOUR_MS:
-                raw = self._judged(numbers, start, end)
-                return bucketed(raw, Rollups.added([]), origin=start, width=width)
-            origin = start // HOUR_MS * HOUR_MS
-            width = -(-(end - origin) // max(1, buckets))
-            width = -(-width // HOUR_MS) * HOUR_MS
-            hours = self._rolled("hour", numbers, start, end)
-            whole = hours.take((hours.at >= start) & (hours.at + HOUR_MS <= end))
-            first = int(whole.at[0]) if len(whole) else end
-            last = int(whole.at[-1]) + HOUR_MS if len(whole) else end
-            edges = [self._judged(numbers, start, first), self._judged(numbers, last, end)]
-            return bucketed(Columns.joined(edges), whole, origin=origin, width=width)
+        return self._days.answer(lambda: self._series(point, start, end, buckets))
 
     def samples(
         self, points: Iterable[str], start: Instant, end: Instant, *, marked: bool = True
@@ -112,39 +96,37 @@ class Reader:
 
         Under their quality of today, or not `marked`, as they were measured.
         """
-        with self._days.moment():
-            numbers = self._words().numbers(list(points))
-            return self._found(numbers, start, end, marked=marked, whole=True).by_point()
+        names = list(points)
+        return self._days.answer(
+            lambda: self._found(
+                self._numbers(names), start, end, marked=marked, whole=True
+            ).by_point()
+        )
 
     def scan(
-        self, start: Instant = Instant(EVER[0]), end: Instant = Instant(EVER[1]), *, marked: bool
+        self, start: Instant = EVER[0], end: Instant = EVER[1], *, marked: bool
     ) -> Iterator[Columns]:
         """Yield every sample of [start, end) in the order of instant, point, source and offset.
 
         Some hundred thousand at a time, whatever there is. `points`, `sources` and `labels` say
         what the numbers in them stand for.
         """
-        with self._days.moment():
-            days = self._days.held(start, end)
-        for day in days:
-            with self._days.moment():
-                parts = max(1, -(-self._days.rows(day) // STRIPE_ROWS))
-            step = -(-DAY_MS // parts)
+        for day in self._days.answer(lambda: self._days.held(start, end)):
+            rows = self._days.answer(partial(self._days.rows, day))
+            step = -(-DAY_MS // max(1, -(-rows // STRIPE_ROWS)))
             for begin in range(day * DAY_MS, (day + 1) * DAY_MS, step):
                 lo, hi = max(begin, start), min(begin + step, (day + 1) * DAY_MS, end)
                 if lo < hi:
-                    with self._days.moment():
-                        found = self._days.read(day, start=lo, end=hi)
-                        found = Marks(self._db).judge(found) if marked else found
+                    found = self._days.answer(partial(self._stretch, day, lo, hi, marked=marked))
                     if len(found):
-                        yield found.by_time()
+                        yield found
 
     def rollups(
         self, points: Iterable[str], start: Instant, end: Instant, *, width: str
     ) -> Rollups:
         """Return the roll-ups ("hour" or "day") that begin in [start, end), by point and time."""
-        with self._days.moment():
-            return self._rolled(width, self._words().numbers(list(points)), start, end)
+        names = list(points)
+        return self._days.answer(lambda: self._rolled(width, names, start, end))
 
     def night_minimum(
         self, points: Iterable[str], until: date, nights: int, *, window: tuple[int, int] = NIGHT
@@ -154,15 +136,16 @@ class Reader:
         The window is in whole hours of the zone's own time. Nights without a usable sample are
         absent.
         """
-        with self._days.moment():
-            words = self._words()
-            numbers = words.numbers(list(points))
-            midnight = (until - date(1970, 1, 1)).days * DAY_MS
-            end = midnight + DAY_MS + DAYS_ASIDE_MS
-            hours = self._rolled("hour", numbers, midnight - nights * DAY_MS, end)
-            return nights_of(
-                hours, Properties(self._db), words, until=until, nights=nights, window=window
-            )
+        names = list(points)
+        midnight = (until - date(1970, 1, 1)).days * DAY_MS
+        start, end = midnight - nights * DAY_MS, midnight + DAY_MS + DAYS_ASIDE_MS
+
+        def ask() -> list[Night]:
+            hours = self._rolled("hour", names, start, end)
+            known, words = Properties(self._db), self._days.words()
+            return nights_of(hours, known, words, until=until, nights=nights, window=window)
+
+        return self._days.answer(ask)
 
     def compliance(
         self, points: Iterable[str], start: Instant, end: Instant, *, monthly: bool = False
@@ -172,10 +155,14 @@ class Reader:
         For the days, or months, of each point's own zone that begin in [start, end). Samples for
         which no lower limit was in force do not count.
         """
-        with self._days.moment():
-            words = self._words()
-            rolled = self._rolled("day", words.numbers(list(points)), start, end)
-            return compliance_of(rolled, Properties(self._db), words, monthly=monthly)
+        names = list(points)
+
+        def ask() -> list[Compliance]:
+            days = self._rolled("day", names, start, end)
+            known, words = Properties(self._db), self._days.words()
+            return compliance_of(days, known, words, monthly=monthly)
+
+        return self._days.answer(ask)
 
     def held(self, gateway: str, epoch: int, *, below: int) -> tuple[int, int]:
         """Return how many samples of a gateway's log are stored, and how many offsets they have.
@@ -183,29 +170,31 @@ class Reader:
         Both below an offset. The first minus the second are duplicates; `below` minus the second
         are missing.
         """
-        with self._days.moment():
-            source = self._words().sources.get((gateway, str(epoch)), -1)
+
+        def ask() -> tuple[int, int]:
+            source = self._days.words().sources.get((gateway, str(epoch)), -1)
             found = [np.empty(0, "<u8")]
             for day in self._days.held(*EVER):
                 read = self._days.read(day)
                 found.append(read.offset[(read.source == source) & (read.offset < below)])
-        offsets = np.concatenate(found)
-        return len(offsets), len(np.unique(offsets))
+            offsets = np.concatenate(found)
+            return len(offsets), len(np.unique(offsets))
+
+        return self._days.answer(ask)
 
     def points(self) -> dict[int, str]:
         """Return every point by its number."""
-        with self._days.moment():
-            return self._words().points
+        return self._days.answer(self._days.words).points
 
     def sources(self) -> dict[int, tuple[str, str]]:
         """Return gateway and epoch of every source by its number."""
-        with self._days.moment():
-            return {number: source for source, number in self._words().sources.items()}
+        words = self._days.answer(self._days.words)
+        return {number: source for source, number in words.sources.items()}
 
     def labels(self) -> dict[int, tuple[str, str]]:
         """Return reason and time quality of every label by its number."""
-        with self._days.moment():
-            return {number: label for label, number in self._words().labels.items()}
+        words = self._days.answer(self._days.words)
+        return {number: label for label, number in words.labels.items()}
 
     def marks(self) -> list[Mark]:
         """Return every quality mark, in the order of its revision."""
@@ -228,11 +217,10 @@ class Reader:
 
     def extent(self) -> tuple[Instant, Instant] | None:
         """Return the first and the last UTC day that hold samples, as [start, end)."""
-        with self._days.moment():
-            first, last = self._db.execute(
-                "SELECT MIN(day), MAX(day) FROM (SELECT day FROM file WHERE name IS NOT NULL"
-                " UNION ALL SELECT day FROM block)"
-            ).fetchone()
+        first, last = self._db.execute(
+            "SELECT MIN(day), MAX(day) FROM (SELECT day FROM file WHERE name IS NOT NULL"
+            " UNION ALL SELECT day FROM block)"
+        ).fetchone()
         return None if first is None else (Instant(first * DAY_MS), Instant((last + 1) * DAY_MS))
 
     def troubles(self) -> list[Trouble]:
@@ -246,8 +234,31 @@ class Reader:
         """Close the file."""
         self._db.close()
 
-    def _words(self) -> Words:
-        return self._days.words()
+    def _series(self, point: str, start: int, end: int, buckets: int) -> list[Bucket]:
+        numbers = self._numbers([point])
+        if not len(numbers) or end <= start:
+            return []
+        width = -(-(end - start) // max(1, buckets))
+        if width < HOUR_MS:
+            raw = self._judged(numbers, start, end)
+            return bucketed(raw, Rollups.added([]), origin=start, width=width)
+        known = Properties(self._db).of(numbers, np.array([start], "<i8"))
+        origin = start - (start + int(known.shift[0])) % HOUR_MS
+        width = -(-(end - origin) // max(1, buckets))
+        width = -(-width // HOUR_MS) * HOUR_MS
+        hours = self._rolled("hour", [point], start, end)
+        whole = hours.take(hours.at + HOUR_MS <= end)
+        first = int(whole.at[0]) if len(whole) else end
+        last = int(whole.at[-1]) + HOUR_MS if len(whole) else end
+        edges = [self._judged(numbers, start, first), self._judged(numbers, last, end)]
+        return bucketed(Columns.joined(edges), whole, origin=origin, width=width)
+
+    def _stretch(self, day: int, start: int, end: int, *, marked: bool) -> Columns:
+        found = self._days.read(day, start=start, end=end).by_time()
+        return Marks(self._db).judge(found) if marked else found
+
+    def _numbers(self, points: list[str]) -> Array:
+        return self._days.words().numbers(points)
 
     def _judged(self, points: Array, start: int, end: int) -> Columns:
         return self._found(points, start, end, marked=True, whole=False)
@@ -263,7 +274,8 @@ class Reader:
         )
         return Marks(self._db).judge(found) if marked else found
 
-    def _rolled(self, width: str, points: Array, start: int, end: int) -> Rollups:
+    def _rolled(self, width: str, names: list[str], start: int, end: int) -> Rollups:
+        points = self._numbers(names)
         if not len(points):
             return Rollups.added([])
         aside = DAYS_ASIDE_MS if width == "day" else HOUR_MS

@@ -90,11 +90,6 @@ class Recording:
         """Return its zones and points as the engine knows them."""
         return self.description.registry()
 
-    def vocabulary(self) -> Vocabulary:
-        """Return what its files may speak of."""
-        factors = np.array([p.house_factor for p in self.description.point], dtype=np.float64)
-        return Vocabulary(points=self.points, factors=factors)
-
     def stretches(
         self,
         start: Instant | None = None,
@@ -105,10 +100,10 @@ class Recording:
     ) -> Iterator[Stretch]:
         """Yield the samples read in [start, end) of some points, by arrival, then by file order.
 
-        With marks, the quality is that of the newest judgement on a sample. Raises `ConfigError`
+        With marks, the quality is that of the last judgement on a sample. Raises `ConfigError`
         naming file and rows that are not as they should be.
         """
-        words = self.vocabulary()
+        words = vocabulary(self.description)
         marks = labels.marks(self.folder) if with_marks else ()
         wanted = None if points is None else np.array([p in points for p in words.points])
         groups = [
@@ -136,6 +131,14 @@ class Recording:
 
 def open_recording(folder: Path) -> Recording:
     """Return a recording. Raises `ConfigError` with every mistake in its head and its files."""
+    description, files, wrong = look_at(folder)
+    if wrong or description is None:
+        raise ConfigError("; ".join(wrong))
+    return Recording(folder=folder, description=description, files=tuple(files))
+
+
+def look_at(folder: Path) -> tuple[Description | None, list[SampleFile], list[str]]:
+    """Return the head of a recording, those files that are right, and everything that is wrong."""
     wrong: list[str] = []
     files = []
     description = None
@@ -150,10 +153,13 @@ def open_recording(folder: Path) -> Recording:
             wrong.append(str(e))
     if not files and not wrong:
         wrong.append(f"{folder / 'samples'}: expected Parquet files of samples, found none")
-    wrong += _overlaps(files)
-    if wrong or description is None:
-        raise ConfigError("; ".join(wrong))
-    return Recording(folder=folder, description=description, files=tuple(files))
+    return description, files, [*wrong, *_overlaps(files)]
+
+
+def vocabulary(found: Description) -> Vocabulary:
+    """Return what the files of a recording may speak of."""
+    factors = np.array([p.house_factor for p in found.point], dtype=np.float64)
+    return Vocabulary(points=tuple(p.id for p in found.point), factors=factors)
 
 
 def sample_paths(folder: Path) -> list[Path]:
@@ -250,16 +256,16 @@ def _marked(found: Stretch, marks: Sequence[Mark], points: Sequence[str]) -> Str
     """Return samples with the quality that later judgements give them; none makes a value."""
     if not marks or not len(found):
         return found
-    quality, value = found.quality.copy(), found.value.copy()
+    quality = found.quality.copy()
     for mark in marks:
         if mark.point not in points:
             continue
         rows = (found.point == points.index(mark.point)) & (found.at >= mark.begin)
         if mark.end is not None:
             rows &= found.at < mark.end
-        quality[rows] = mark.quality
-    value[quality == Quality.BAD] = np.nan
-    quality[np.isnan(value)] = Quality.BAD
+        quality[rows] = found.quality[rows] if mark.quality is None else mark.quality
+    quality[np.isnan(found.value)] = Quality.BAD
+    value = np.where(quality == Quality.BAD, np.nan, found.value)
     return replace(found, quality=quality, value=value)
 
 

@@ -206,7 +206,9 @@ def read(folder: Path) -> Description:
         raise ConfigError("; ".join(f"{path}: {line}" for line in told(e))) from None
     wrong = problems(found)
     network = found.recording.network
-    if network is not None and not (folder / network).is_file():
+    here = folder.resolve()
+    path_of = None if network is None else (folder / network).resolve()
+    if path_of is not None and not (path_of.is_file() and path_of.is_relative_to(here)):
         wrong.append(f"recording.network: expected a file of the folder, was {network!r}")
     if wrong:
         raise ConfigError("; ".join(f"{path}: {line}" for line in wrong))

@@ -8,12 +8,12 @@ of a large one.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,7 @@ from server.history.stretch import (
     NO_GATEWAY,
     REASONS,
     TIME_QUALITIES,
+    Int32s,
     Stretch,
     filled,
     joined,
@@ -77,7 +78,7 @@ class RecordingWriter:
         self._gateways: dict[str, int] = {}
         self._days: dict[int, int] = {}
 
-    def __enter__(self) -> "RecordingWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -105,33 +106,43 @@ class RecordingWriter:
         if self._waiting >= WAITING_MAX:
             self._spill()
 
+    def has(self, name: str) -> bool:
+        """Say whether a file has been added beside the samples."""
+        return (self._work / "whole" / name).exists()
+
     def put(self, name: str, content: bytes) -> None:
         """Add a file beside the samples."""
         path = self._work / "whole" / name
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
         except OSError as e:
             raise StorageError(f"{self._folder / name}: cannot be written: {e.strerror}") from e
 
-    def finish(self, description: Description) -> None:
-        """Write everything and give the folder its name. Raises `StorageError` or `ConfigError`."""
+    def finish(self, description: Description, *, numbering: Sequence[str] | None = None) -> None:
+        """Write everything and give the folder its name.
+
+        `numbering` are the ids that the samples' point numbers stand for, where they are not those
+        of the description. Raises `StorageError` or `ConfigError`.
+        """
         if wrong := recording_toml.problems(description):
             where = self._folder / recording_toml.NAME
             raise ConfigError("; ".join(f"{where}: {line}" for line in wrong))
         whole = self._work / "whole"
-        head = description.recording
-        presence = Presence(
-            [p.id for p in description.point],
-            [round((p.period_s or head.cadence_s) * 1000) for p in description.point],
-        )
+        cadence_s = description.recording.cadence_s
+        points = sorted(description.point, key=lambda p: p.id)
+        ids = [p.id for p in points]
+        presence = Presence(ids, [round((p.period_s or cadence_s) * 1000) for p in points])
+        places = {name: n for n, name in enumerate(ids)}
+        numbering = numbering or [p.id for p in description.point]
+        numbers = np.array([places.get(name, -1) for name in numbering], dtype=np.int32)
         try:
             self._spill()
             rows = {}
-            for name, found in self._sorted():
+            for name, found in self._sorted(numbers):
                 presence.add(found)
                 path = whole / "samples" / f"{name}.parquet"
-                table = _table(found, [p.id for p in description.point], self._gateways)
-                pq.write_table(table, path, compression="zstd")
+                pq.write_table(_table(found, ids, self._gateways), path, compression="zstd")
                 rows[f"samples/{name}.parquet"] = len(found)
             text = recording_toml.text_of(description)
             (whole / recording_toml.NAME).write_text(text, encoding="utf-8")
@@ -168,13 +179,14 @@ class RecordingWriter:
     def _raw(self, day: int) -> Path:
         return self._work / "days" / str(day)
 
-    def _sorted(self) -> Iterator[tuple[str, Stretch]]:
-        """Yield each file's name and samples, by instant, then by point, then as they came."""
+    def _sorted(self, numbers: Int32s) -> Iterator[tuple[str, Stretch]]:
+        """Yield each file's name and samples, by instant, then by point id, then as they came."""
         days = sorted(self._days)
         is_monthly = sum(self._days.values()) < MONTHLY_BELOW * len(days)
         form = "%Y-%m" if is_monthly else "%Y-%m-%d"
         for name, members in groupby(days, key=lambda d: _date(d).strftime(form)):
             raw = np.concatenate([np.fromfile(self._raw(d), dtype=_ROW) for d in members])
+            raw["point"] = numbers[raw["point"]]
             raw = raw[np.lexsort((raw["point"], raw["at"]))]
             columns: dict[str, Any] = {n: np.ascontiguousarray(raw[n]) for n in COLUMNS}
             yield name, Stretch(**columns, gateways=tuple(self._gateways))
@@ -188,9 +200,9 @@ def _table(found: Stretch, points: list[str], gateways: dict[str, int]) -> Any:
     """Return samples as a table; a column that says nothing is left out."""
     stamp = pa.timestamp("ms", "UTC")
     is_bad = found.quality == Quality.BAD
-    columns = {
+    columns: dict[str, Any] = {
         "at": pa.array(found.at).cast(stamp),
-        "point": pa.DictionaryArray.from_arrays(pa.array(found.point), pa.array(points)),
+        "point": _named(found.point, points),
         "value": pa.array(found.value, mask=is_bad),
         "quality": pa.array(found.quality),
     }
@@ -203,13 +215,21 @@ def _table(found: Stretch, points: list[str], gateways: dict[str, int]) -> Any:
     if (found.arrived_at != found.at).any():
         columns["arrived_at"] = pa.array(found.arrived_at).cast(stamp)
     if found.gateway is not None and (found.gateway != NO_GATEWAY).any():
-        codes = pa.array(found.gateway, mask=found.gateway == NO_GATEWAY)
-        columns["gateway"] = pa.DictionaryArray.from_arrays(codes, pa.array(list(gateways)))
+        columns["gateway"] = _named(found.gateway, list(gateways))
     for name in ("epoch", "offset"):
         numbers = getattr(found, name)
         if numbers is not None and (numbers != NO_GATEWAY).any():
             columns[name] = pa.array(numbers, mask=numbers == NO_GATEWAY)
     return pa.table(columns)
+
+
+def _named(numbers: Int32s, words: list[str]) -> Any:
+    """Return a dictionary column of the words that are in it, in their own order; -1 is null."""
+    used = sorted({words[n] for n in np.unique(numbers).tolist() if n >= 0})
+    places = {word: n for n, word in enumerate(used)}
+    codes = np.array([*(places.get(w, -1) for w in words), -1], dtype=np.int32)[numbers]
+    found: Any = pa.array(codes, mask=codes < 0)
+    return pa.DictionaryArray.from_arrays(found, pa.array(used))
 
 
 def _to_disk(folder: Path) -> None:

@@ -73,7 +73,7 @@ class Rollups:
         if not some:
             return cls.of([np.empty(0, kind) for kind in KINDS.values()])
         joined = cls.of([np.concatenate(c) for c in zip(*(p.arrays() for p in some), strict=True)])
-        return joined.take(np.lexsort((joined.at, joined.point)))._merged()
+        return joined.take(np.lexsort((joined.at, joined.point))).merged()
 
     def take(self, which: Array | slice) -> "Rollups":
         """Return some rows."""
@@ -90,9 +90,9 @@ class Rollups:
             hours, back = np.unique(self.at[mine], return_inverse=True)
             days[mine] = np.array([day_start(name, int(h)) for h in hours], "<i8")[back]
         moved = Rollups.of([days if n == "at" else getattr(self, n) for n in KINDS])
-        return moved.take(np.lexsort((days, self.point)))._merged()
+        return moved.take(np.lexsort((days, self.point))).merged()
 
-    def _merged(self) -> "Rollups":
+    def merged(self) -> "Rollups":
         """Add up neighbours of the same point and time."""
         first = np.flatnonzero(
             np.diff(self.point, prepend=-1).astype(bool) | np.diff(self.at, prepend=-1).astype(bool)
@@ -138,4 +138,4 @@ def hours_of(samples: Columns, properties: Properties) -> Rollups:
         judged=(~np.isnan(low)).astype("<i4"),
         under=under.astype("<i4"),
         below_ms=np.where(under, stands, 0),
-    )._merged()
+    ).merged()

@@ -118,7 +118,7 @@ def _group(file: Any, number: int, *, first_row: int) -> Group:
     earliest, latest = _range(file, number, "at")
     arrival = earliest
     if "arrived_at" in names:
-        arrival, _ = _range(file, number, "arrived_at")
+        arrival = min(earliest, _range(file, number, "arrived_at")[0])
     return Group(
         number=number,
         first_row=first_row,
@@ -154,7 +154,10 @@ class _Rows:
 
     def stretch(self, words: Vocabulary) -> tuple[Stretch, list[str]]:
         at = self._instants("at")
-        arrived = self._instants("arrived_at") if "arrived_at" in self._names else at
+        arrived = at
+        if "arrived_at" in self._names:
+            told = self._array("arrived_at").is_valid().to_numpy(zero_copy_only=False)
+            arrived = np.where(told, self._instants("arrived_at", is_needed=False), at)
         known = {name: n for n, name in enumerate(words.points)}
         point, _ = self._texts("point", known, "a point of recording.toml")
         quality = self._whole("quality", absent=0, what="192, 64 or 0")
@@ -193,9 +196,10 @@ class _Rows:
     def _array(self, name: str) -> Any:
         return self._table[name].combine_chunks()
 
-    def _instants(self, name: str) -> npt.NDArray[np.int64]:
+    def _instants(self, name: str, *, is_needed: bool = True) -> npt.NDArray[np.int64]:
         column = self._array(name)
-        self._tell_nulls(column, name, "an instant")
+        if is_needed:
+            self._tell_nulls(column, name, "an instant")
         whole = column.cast(_MS, safe=False).cast(pa.int64()).fill_null(0)
         found: npt.NDArray[np.int64] = whole.to_numpy(zero_copy_only=False)
         return found

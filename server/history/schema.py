@@ -68,7 +68,6 @@ def open_writing(path: Path) -> sqlite3.Connection:
     """Open the one connection that writes and checkpoints. Raises `StorageError`."""
     try:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA page_size=8192")
         db.execute("PRAGMA auto_vacuum=INCREMENTAL")
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=FULL")

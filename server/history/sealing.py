@@ -123,7 +123,7 @@ class Sealer:
         elif alone is not None:
             hours = days.computed(alone)
         else:
-            hours = _hours(days, days.folder / name, layout, drawn.words)
+            hours = _hours(days, days.folder / name, layout)
         with self._lock, self._transaction() as tx:
             if layout is None:
                 tx.execute("DELETE FROM file WHERE day = ?", (day,))
@@ -173,7 +173,7 @@ class Sealer:
             sealed = days.sealed(day)
             hours = None
             if sealed is not None and sealed.name is not None:
-                with days.open(sealed) as file:
+                with closing(days.open(sealed)) as file:
                     mine = file.read(
                         days.words(), points=points, start=EVER[0], end=EVER[1], whole=False
                     )
@@ -200,7 +200,7 @@ class Sealer:
         for (name,) in old:
             (Days(self._db, self._path).folder / name).unlink(missing_ok=True)
         with self._lock:
-            self._db.execute("PRAGMA incremental_vacuum(2000)").fetchall()
+            self._db.executescript("PRAGMA incremental_vacuum(2000)")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -229,7 +229,7 @@ class Sealer:
 def _stripes(days: Days, db: sqlite3.Connection, drawn: Drawn) -> Iterator[Columns]:
     """Yield a large day's samples with bounded memory: its earlier file, and then what is hot."""
     if drawn.earlier is not None and drawn.earlier.name is not None:
-        with days.open(drawn.earlier) as file:
+        with closing(days.open(drawn.earlier)) as file:
             yield from file.stripes(drawn.words)
     parts: list[Columns] = []
     for n in drawn.blocks:
@@ -247,12 +247,12 @@ def _stripes(days: Days, db: sqlite3.Connection, drawn: Drawn) -> Iterator[Colum
         yield Columns.joined(parts).by_point()
 
 
-def _hours(days: Days, path: Path, layout: Layout, words: Words) -> Rollups:
+def _hours(days: Days, path: Path, layout: Layout) -> Rollups:
     """Return the hourly roll-ups of a large day from its new file, some points at a time."""
     named = np.unique(layout.run_point)
     parts = -(-int(layout.group_rows.sum()) // STRIPE_ROWS)
     found = []
-    with DayFile(path, layout) as file:
+    with closing(DayFile(path, layout)) as file:
         for points in np.array_split(named, min(parts, len(named))):
             some = file.read(days.words(), points=points, start=EVER[0], end=EVER[1], whole=False)
             found.append(days.computed(some))

@@ -11,12 +11,13 @@ from typing import Any
 
 import telemetry
 from server import engine
-from server.config import ServerConfig
+from server.config import InfluxSection, ServerConfig
 from server.engine import essentials
 from server.engine.events import Imported, RegistryChanged, Started
 from server.history import recording
 from server.history.historian import Historian
 from server.history.keeping import Keeping
+from server.history.sink_queue import SinkQueue
 from server.intake import state
 from server.intake.door import Door, JournalRule
 from server.intake.journal import Journal
@@ -49,10 +50,13 @@ async def _serve(
 ) -> None:
     data = config.server.data
     journal = Journal(data / "journal.db")
+    historian = Historian(data / "historian.db", keeping=Keeping.of(config.history))
+    if config.influx is not None:
+        _queue_for(config.influx, historian, data, at=Instant(max(clock.now(), journal.last_at)))
     door = await asyncio.to_thread(
         Door,
         journal=journal,
-        historian=Historian(data / "historian.db", keeping=Keeping.of(config.history)),
+        historian=historian,
         host_id=config.server.host_id,
         version=f"{version('mainwatch')}+{_code()}",
         checkpoint=data / "engine.checkpoint",
@@ -81,6 +85,17 @@ def _rule(config: ServerConfig) -> JournalRule:
         keep_bytes=round(rule.keep_max_mb * 1e6),
         effects_ms=round(rule.effects_keep_days * DAY_MS),
     )
+
+
+def _queue_for(influx: InfluxSection, historian: Historian, data: Path, *, at: Instant) -> None:
+    """Let every write of the historian queue for InfluxDB too."""
+    queue = SinkQueue(
+        target=influx.target,
+        bytes_max=round(influx.queue_max_mb * 1e6),
+        ledger=data / "influx.db",
+    )
+    historian.write([], through=historian.through, also=partial(queue.open, now=at))
+    historian.accompany(queue.enqueue)
 
 
 def _open_door(door: Door, journal: Journal, config: ServerConfig) -> None:

@@ -247,8 +247,10 @@ class Journal:
         self._open_since = self._oldest_open()
 
     def prune(self, *, before: Instant, bytes_max: int, through: int) -> list[Path]:
-        """Delete the oldest segments that are too old or too much, and only what lies at or before
-        `through`; return them. Each next one begins with a snapshot, so nothing depends on them.
+        """Delete the oldest segments that are too old or too much, and return them.
+
+        Only what lies at or before `through` goes. The next one begins with a snapshot, so nothing
+        depends on those before it.
         """
         kept = [path_of(self._folder, n) for n in numbers_in(self._folder)]
         gone = []

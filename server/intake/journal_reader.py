@@ -4,6 +4,7 @@ It walks the sealed segments, checking each against its hashes, and goes on in t
 segment is being sealed meanwhile changes nothing: no event is left out and none comes twice.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -100,6 +101,12 @@ class JournalReader:
     def recorded_through(self) -> int:
         """Return the sequence up to which effects have been derived and recorded."""
         return int(self._value("effects_through") or 0)
+
+    def effects_pruned(self) -> tuple[int, int]:
+        """Return the last recorded effect that is kept no more, before all others where none is."""
+        value = self._value("effects_pruned")
+        seq, n = json.loads(value) if value else (0, -1)
+        return int(seq), int(n)
 
     def _oldest_first(self) -> Iterator[Snapshot]:
         for number in numbers_in(self._folder):

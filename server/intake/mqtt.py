@@ -138,11 +138,11 @@ async def connect(
         qos=1,
         retain=True,
     )
-    client = _client(broker, identifier=f"{host_id}-host", will=will)
+    client = client_of(broker, identifier=f"{host_id}-host", will=will)
     try:
         await client.__aenter__()
     except (aiomqtt.MqttError, UnicodeError) as e:
-        _hang_up(client)
+        hang_up(client)
         raise Unavailable(f"broker {broker.host}:{broker.port}: {e}") from e
     try:
         link = Link(client, host_id=host_id, born_at=at)
@@ -152,25 +152,28 @@ async def connect(
         try:
             await client.__aexit__(None, None, None)
         except aiomqtt.MqttError as e:
-            _hang_up(client)
+            hang_up(client)
             log.debug("broker %s:%s: %s", broker.host, broker.port, e)
 
 
 async def probe(broker: BrokerSection, *, host_id: str) -> None:
     """Raise `ConfigError` when the broker cannot be reached or refuses us; touch nothing there."""
-    client = _client(broker, identifier=f"{host_id}-probe", will=None)
+    client = client_of(broker, identifier=f"{host_id}-probe", will=None)
     try:
         async with client:
             return
     except (aiomqtt.MqttError, UnicodeError) as e:  # a name that is none has no IDNA form
-        _hang_up(client)
+        hang_up(client)
         where = f"{broker.host}:{broker.port}"
         raise ConfigError(
             f"broker: expected a broker that lets us in at {where}, found: {e}"
         ) from e
 
 
-def _client(broker: BrokerSection, *, identifier: str, will: aiomqtt.Will | None) -> aiomqtt.Client:
+def client_of(
+    broker: BrokerSection, *, identifier: str, will: aiomqtt.Will | None
+) -> aiomqtt.Client:
+    """Return a client that has not connected yet. Raises `ConfigError` for files it cannot use."""
     return aiomqtt.Client(
         broker.host,
         broker.port,
@@ -188,7 +191,7 @@ def _client(broker: BrokerSection, *, identifier: str, will: aiomqtt.Will | None
     )
 
 
-def _hang_up(client: aiomqtt.Client) -> None:
+def hang_up(client: aiomqtt.Client) -> None:
     """Close the socket of a connection that failed: aiomqtt leaves that of a late CONNACK open."""
     client._client.disconnect()  # noqa: SLF001  there is no public way
 

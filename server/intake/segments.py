@@ -177,13 +177,10 @@ class Segment:
                 for kind, body in frames:
                     if kind != _EVENTS:
                         continue
-                    rows = _rows(zlib.decompress(body))
-                    if [row[0] for row in rows] != list(range(expected, expected + len(rows))):
-                        raise _Spoilt("events out of order")
+                    rows = _rows(zlib.decompress(body), first=expected)
                     expected += len(rows)
                     yield from (row for row in rows if row[0] > after)
-                if expected != self.header.last + 1:
-                    raise _Spoilt(f"an end after event {self.header.last}, found it")
+                _check_end(expected - 1, self.header.last)
             except (_Spoilt, ValueError, struct.error, zlib.error) as e:
                 raise StorageError(
                     f"{self.path}: event {expected}: the segment is not as it was sealed: {e};"
@@ -240,14 +237,21 @@ def _header(path: Path, body: bytes) -> Header:
         raise StorageError(f"{path}: its header cannot be read: {e!r}") from e
 
 
-def _rows(block: bytes) -> list[Row]:
-    rows = []
+def _check_end(found: int, expected: int) -> None:
+    if found != expected:
+        raise _Spoilt(f"expected its last event to be {expected}, was {found}")
+
+
+def _rows(block: bytes, *, first: int) -> list[Row]:
+    rows: list[Row] = []
     at = 0
     while at < len(block):
         seq, instant, name, size = ROW.unpack_from(block, at)
         at += ROW.size
         kind = block[at : at + name].decode()
         at += name
+        if seq != first + len(rows):
+            raise _Spoilt(f"expected event {first + len(rows)}, found {seq}")
         rows.append((seq, instant, kind, block[at : at + size]))
         at += size
     return rows

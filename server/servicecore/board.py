@@ -6,8 +6,9 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.engine.registry import Registry
-from server.servicecore.rules.workorder import FINAL
+from server.servicecore.rules.workorder import SETTLED
 from server.servicecore.store.database import PROGRESS_ROW
+from server.servicecore.store.people import ENTITY
 from server.servicecore.store.tables import (
     Alarm,
     Command,
@@ -66,7 +67,12 @@ async def read_board(session: AsyncSession) -> Board:
             await session.scalars(select(Command).where(Command.state == "queued").limit(OPEN_MAX))
         ),
         trail=tuple(
-            await session.scalars(select(Entry).order_by(Entry.seq.desc()).limit(SETTLED_MAX))
+            await session.scalars(
+                select(Entry)
+                .where(Entry.entity.not_like(f"{ENTITY}%"))
+                .order_by(Entry.seq.desc())
+                .limit(SETTLED_MAX)
+            )
         ),
         registry=Registry() if registry is None else Registry.from_json(registry.body),
     )
@@ -106,13 +112,13 @@ async def _incidents(session: AsyncSession) -> tuple[Incident, ...]:
 async def _tickets(session: AsyncSession) -> tuple[Ticket, ...]:
     found = await session.scalars(
         select(Ticket)
-        .where(Ticket.state.not_in(FINAL))
+        .where(Ticket.state.not_in(SETTLED))
         .order_by(Ticket.severity, Ticket.created_at)
         .limit(OPEN_MAX)
     )
     settled = await session.scalars(
         select(Ticket)
-        .where(Ticket.state.in_(FINAL))
+        .where(Ticket.state.in_(SETTLED))
         .order_by(Ticket.since.desc())
         .limit(SETTLED_MAX)
     )

@@ -14,15 +14,24 @@ from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm.exc import StaleDataError
 
 from server.engine.registry import Registry
 from server.servicecore import dispatch, projection
 from server.servicecore.board import Board, read_board
+from server.servicecore.cases import Cases
+from server.servicecore.contacts import Contacts
+from server.servicecore.figures import Figures
+from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground
+from server.servicecore.order_acts import OrderActs
+from server.servicecore.orders import More, Orders
+from server.servicecore.people import People
+from server.servicecore.plans import Plans
 from server.servicecore.recorded import Cursor, read_after
-from server.servicecore.rules import workorder
+from server.servicecore.rulebook import RuleBook
+from server.servicecore.rules.permissions import Person, Right
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.workorder import State, Step
+from server.servicecore.shifts import Shifts
 from server.servicecore.store import trail
 from server.servicecore.store.database import PROGRESS_ROW, Changes, Database
 from server.servicecore.store.tables import (
@@ -31,16 +40,15 @@ from server.servicecore.store.tables import (
     Incident,
     Progress,
     RegistryRow,
-    Ticket,
 )
 from server.servicecore.store.trail import SYSTEM, Act
 from telemetry.instant import Clock, Instant
 
+__all__ = ["ACTOR_LENGTH_MAX", "TEXT_LENGTH_MAX", "Desk"]
+
 log = logging.getLogger("mainwatch.desk")
 
 EFFECTS_PER_TRANSACTION = 200
-ACTOR_LENGTH_MAX = 40
-TEXT_LENGTH_MAX = 2_000
 COMMANDS_PER_READ = 100
 MARKS_MAX = 500
 INTAKE_STATE = "intake.state"
@@ -50,18 +58,34 @@ INTAKE_STATE = "intake.state"
 class Desk:
     """Every use case of the service core."""
 
-    def __init__(self, database: Database, *, journal: Path, clock: Clock) -> None:
+    def __init__(self, database: Database, *, journal: Path, clock: Clock, book: RuleBook) -> None:
         self._database = database
         self._journal = journal
         self._clock = clock
+        self.ground = Ground(database, clock=clock, book=book)
+        self.orders = Orders(self.ground)
+        self.order_acts = OrderActs(self.ground, self.orders)
+        self.cases = Cases(self.ground)
+        self.contacts = Contacts(self.ground, self.orders)
+        self.plans = Plans(self.ground)
+        self.people = People(self.ground)
+        self.shifts = Shifts(self.ground, self.orders)
+        self.figures = Figures(self.ground)
         self.commands_waiting = asyncio.Event()
         self.woken = asyncio.Event()
         self.engine_reached = False
 
     @classmethod
-    async def open(cls, path: Path, *, journal: Path, clock: Clock) -> "Desk":
-        """Open the database at `path`; `journal` is the intake's file. Raises `StorageError`."""
-        desk = cls(await Database.open(path), journal=journal, clock=clock)
+    async def open(
+        cls, path: Path, *, journal: Path, clock: Clock, book: RuleBook | None = None
+    ) -> "Desk":
+        """Open the database at `path`; `journal` is the intake's file. Raises `StorageError`.
+
+        Without a rule book no clock runs and nothing is demanded, as for a look at an old database.
+        """
+        database = await Database.open(path)
+        desk = cls(database, journal=journal, clock=clock, book=book or RuleBook.none())
+        await desk.ground.adopt_policy()
         if await desk.commands():
             desk.commands_waiting.set()
         return desk
@@ -129,7 +153,9 @@ class Desk:
             return 0
         async with self._database.writing() as session:
             for item in items:
-                await projection.carry_out(session, item, now=self._clock.now())
+                await projection.carry_out(
+                    session, item, book=self.ground.book, now=self._clock.now()
+                )
             progress = await session.get_one(Progress, PROGRESS_ROW)
             progress.journal = items[-1].journal
             progress.seq, progress.n = items[-1].seq, items[-1].n
@@ -149,91 +175,67 @@ class Desk:
 
     # --- what people do to alarms and incidents ---------------------------------------------------
 
-    async def acknowledge_alarm(self, alarm: str, *, actor: str, note: str = "") -> None:
+    async def acknowledge_alarm(self, alarm: str, *, actor: Person, note: str = "") -> None:
         """Ask the engine to note that a person has seen an alarm. Raises `Refused`."""
-        _refuse_bad_words(actor, note)
-        async with self._database.writing() as session:
+        async with self.ground.acting(actor, Right.ACKNOWLEDGE, text=note) as (session, who):
             row = await session.get(Alarm, alarm)
             if row is None:
                 raise Refused("unknown", subject=alarm)
             _refuse_acknowledged(row)
-            row.asked_by, row.refusal = actor, ""
-            await self._ask_engine(session, "acknowledge_alarm", alarm, actor, note)
+            row.asked_by, row.refusal = who.name, ""
+            await self._ask_engine(session, "acknowledge_alarm", alarm, who.name, note)
         self.commands_waiting.set()
 
-    async def acknowledge_incident(self, incident: str, *, actor: str, note: str = "") -> None:
+    async def acknowledge_incident(self, incident: str, *, actor: Person, note: str = "") -> None:
         """Acknowledge every alarm of an incident with one command. Raises `Refused`."""
-        _refuse_bad_words(actor, note)
-        async with self._database.writing() as session:
+        async with self.ground.acting(actor, Right.ACKNOWLEDGE, text=note) as (session, who):
             row = await _open_incident(session, incident)
             alarms = await _alarms_of(session, row)
             unseen = [a for a in alarms if a.acknowledged_at is None and not a.asked_by]
             if not unseen and alarms:
                 _refuse_acknowledged(alarms[0])
             for alarm in unseen:
-                alarm.asked_by, alarm.refusal = actor, ""
-            await self._ask_engine(session, "acknowledge_incident", incident, actor, note)
+                alarm.asked_by, alarm.refusal = who.name, ""
+            await self._ask_engine(session, "acknowledge_incident", incident, who.name, note)
         self.commands_waiting.set()
 
-    async def close_incident(self, incident: str, *, actor: str, note: str = "") -> None:
+    async def close_incident(self, incident: str, *, actor: Person, note: str = "") -> None:
         """Ask the engine to close an incident without an active alarm. Raises `Refused`."""
-        _refuse_bad_words(actor, note)
-        async with self._database.writing() as session:
+        async with self.ground.acting(actor, Right.INCIDENT, text=note) as (session, who):
             row = await _open_incident(session, incident)
             if row.asked_by:
                 raise Refused("asked", subject=incident, actor=row.asked_by)
             active = [a.id for a in await _alarms_of(session, row) if a.active]
             if active:
                 raise Refused("active", subject=incident, alarms=", ".join(active))
-            row.asked_by, row.refusal = actor, ""
-            await self._ask_engine(session, "close_incident", incident, actor, note)
+            row.asked_by, row.refusal = who.name, ""
+            await self._ask_engine(session, "close_incident", incident, who.name, note)
         self.commands_waiting.set()
 
-    async def dispatch(self, incident: str, *, actor: str) -> str:
+    async def dispatch(self, incident: str, *, actor: Person) -> str:
         """Open the ticket that was proposed for an incident; return its number."""
-        _refuse_bad_words(actor, "")
-        async with self._database.writing() as session:
-            ticket = await dispatch.confirm(session, incident, actor=actor, now=self._clock.now())
+        async with self.ground.acting(actor, Right.ISSUE) as (session, who):
+            ticket = await dispatch.confirm(
+                session, incident, actor=who.name, book=self.ground.book, now=self._clock.now()
+            )
         return ticket.number
 
     # --- what people do to tickets ----------------------------------------------------------------
 
     async def step(
-        self, ticket: str, step: Step, *, actor: str, text: str = "", version: int | None = None
+        self,
+        ticket: str,
+        step: Step,
+        *,
+        actor: Person,
+        text: str = "",
+        version: int | None = None,
+        more: More | None = None,
     ) -> State:
-        """Take a ticket one step on and return its state.
-
-        `version` is what the person was looking at; None for whatever it is now. Raises `Refused`.
-        """
-        _refuse_bad_words(actor, text)
-        now = self._clock.now()
-        try:
-            async with self._database.writing() as session:
-                row = await session.get(Ticket, ticket)
-                if row is None:
-                    raise Refused("unknown", subject=ticket)
-                before = State(row.state)
-                state = workorder.after(ticket, before, step, text)
-                if version is not None and version != row.version:
-                    raise Refused("changed", ticket=ticket)
-                row.state, row.since = state, now
-                if step is Step.ACCEPT:
-                    row.holder = actor
-                if step is Step.REPLY:
-                    row.result = text.strip()
-                act = Act(
-                    at=now,
-                    actor=actor,
-                    entity=ticket,
-                    verb=step,
-                    before=before,
-                    after=state,
-                    reason=text.strip(),
-                )
-                await trail.append(session, act)
-        except StaleDataError:
-            raise Refused("changed", ticket=ticket) from None
-        return state
+        """Take a ticket one step on and return its state; see `Orders.step`."""
+        return await self.orders.step(
+            ticket, step, actor=actor, text=text, version=version, more=more
+        )
 
     # --- the commands on their way to the engine ------------------------------------------------
 
@@ -282,6 +284,11 @@ class Desk:
         async with self._database.reading() as session:
             return await trail.first_break(session)
 
+    async def trail_head(self) -> tuple[int, str]:
+        """Return (seq, hash) of the newest entry of the audit trail."""
+        async with self._database.reading() as session:
+            return await trail.head(session)
+
     async def _ask_engine(
         self, session: AsyncSession, verb: str, subject: str, actor: str, note: str
     ) -> None:
@@ -300,14 +307,6 @@ class Desk:
                 because="",
             )
         )
-
-
-def _refuse_bad_words(actor: str, text: str) -> None:
-    if not actor.strip():
-        raise Refused("name_missing")
-    for words, limit in ((actor, ACTOR_LENGTH_MAX), (text, TEXT_LENGTH_MAX)):
-        if len(words) > limit:
-            raise Refused("text_too_long", limit=str(limit), length=str(len(words)))
 
 
 def _refuse_acknowledged(alarm: Alarm) -> None:

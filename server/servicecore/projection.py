@@ -20,7 +20,12 @@ from server.engine.effects import (
     PointSeen,
 )
 from server.servicecore import dispatch
+from server.servicecore.cases import new_case
 from server.servicecore.recorded import Identified
+from server.servicecore.rulebook import RuleBook
+from server.servicecore.rules.incident import TRANSITIONS, Act, State
+from server.servicecore.rules.verbs import Verb
+from server.servicecore.store.registers import Case
 from server.servicecore.store.tables import (
     Alarm,
     Command,
@@ -29,10 +34,14 @@ from server.servicecore.store.tables import (
     Incident,
     SeenPoint,
 )
+from server.servicecore.store.trail import SYSTEM, append
+from server.servicecore.store.trail import Act as TrailAct
 from telemetry.instant import Instant
 
 
-async def carry_out(session: AsyncSession, item: Identified, *, now: Instant) -> None:  # noqa: C901  one line per kind of effect
+async def carry_out(  # noqa: C901  one line per kind of effect
+    session: AsyncSession, item: Identified, *, book: RuleBook, now: Instant
+) -> None:
     """Change the tables as an effect says."""
     match item.effect:
         case AlarmRaised() as effect:
@@ -43,12 +52,13 @@ async def carry_out(session: AsyncSession, item: Identified, *, now: Instant) ->
             await _alarm_acknowledged(session, effect)
         case IncidentOpened() as effect:
             session.add(_opened(effect))
+            session.add(new_case(effect.incident, str(effect.kind), effect.alarms, effect.at))
         case IncidentUpdated() as effect:
             await _incident_updated(session, effect)
         case IncidentClosed() as effect:
             await _incident_closed(session, effect)
         case DispatchRequested() as effect:
-            await dispatch.requested(session, item, effect, now=now)
+            await dispatch.requested(session, item, effect, book=book, now=now)
         case GatewayChanged() as effect:
             await _gateway_changed(session, effect)
         case PointSeen() as effect:
@@ -98,6 +108,10 @@ async def _alarm_raised(session: AsyncSession, effect: AlarmRaised) -> None:
             acknowledged_by="",
             asked_by=known.asked_by if known else "",
             refusal="",
+            shelved_until=known.shelved_until if known else None,
+            shelved_by=known.shelved_by if known else "",
+            shelf_reason=known.shelf_reason if known else "",
+            is_out_of_service=known.is_out_of_service if known else False,
         )
     )
 
@@ -116,6 +130,9 @@ async def _alarm_acknowledged(session: AsyncSession, effect: AlarmAcknowledged) 
         alarm.acknowledged_by = effect.actor
         alarm.asked_by = ""
         alarm.refusal = ""
+    for case in await session.scalars(select(Case).where(Case.state == State.OPEN)):
+        if effect.alarm in case.alarms:
+            case.state, case.since = State.ACKNOWLEDGED, effect.at
 
 
 def _opened(effect: IncidentOpened) -> Incident:
@@ -145,6 +162,11 @@ async def _incident_updated(session: AsyncSession, effect: IncidentUpdated) -> N
         incident.severity = effect.severity
         incident.because = list(effect.because)
         incident.updated_at = effect.at
+    case = await session.get(Case, effect.incident)
+    if case is not None:
+        case.alarms = list(dict.fromkeys([*case.alarms, *effect.alarms]))
+        if case.state in (State.OPEN, State.ACKNOWLEDGED, State.WORKING):
+            case.kind = str(effect.kind)  # until a person has said what it is
 
 
 async def _incident_closed(session: AsyncSession, effect: IncidentClosed) -> None:
@@ -153,6 +175,21 @@ async def _incident_closed(session: AsyncSession, effect: IncidentClosed) -> Non
         incident.closed_at = effect.at
         incident.updated_at = effect.at
         await dispatch.withdraw(session, incident.id)
+    case = await session.get(Case, effect.incident)
+    if case is not None and Act.END in TRANSITIONS[State(case.state)]:
+        before, case.state, case.since = case.state, State.CLOSED, effect.at
+        await append(
+            session,
+            TrailAct(
+                at=effect.at,
+                actor=SYSTEM,
+                entity=effect.incident,
+                verb=Verb.SETTLE_INCIDENT,
+                before=before,
+                after=case.state,
+                reason="; ".join(effect.because),
+            ),
+        )
 
 
 async def _gateway_changed(session: AsyncSession, effect: GatewayChanged) -> None:

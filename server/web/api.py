@@ -5,15 +5,19 @@ Values are in house units (kPa, m³/h, m³, m, °C), instants in milliseconds si
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
 from server.servicecore.desk import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Desk
+from server.servicecore.orders import More
 from server.servicecore.rules import workorder
+from server.servicecore.rules.permissions import Person
 from server.servicecore.rules.workorder import State, Step
 from server.web.feed import Feed
 from server.web.render import point_rows
 from server.web.screen import Screen, Viewer
+from server.web.viewer import actor_of
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Clock, Instant
 
 BUCKETS_MAX = 2_000
@@ -73,6 +77,12 @@ class TicketAnswer(_Answer):
     result: str
     version: int
     data: dict[str, Any]
+    category: str
+    parent: str
+    unit: str
+    crew: str
+    policy_rev: str
+    is_drill: bool
     steps: list[Step] = []
 
 
@@ -106,6 +116,21 @@ class SeriesAnswer(_Answer):
     marks: list[AlarmAnswer]
 
 
+class SinkAnswer(_Answer):
+    """How far InfluxDB has been given what the historian has."""
+
+    state: str = Field(description="delivering, waiting, stopped (a person is wanted) or silent")
+    because: str
+    since: int
+    lag_rows: int
+    lag_s: float
+    is_reading_back: bool
+    delivered: int
+    without_value: int
+    refused: int
+    expired: int
+
+
 class StatusAnswer(_Answer):
     """How fresh everything is."""
 
@@ -115,14 +140,15 @@ class StatusAnswer(_Answer):
     intake_stopped: str
     revision: int
     queued_commands: int
+    influx: SinkAnswer | None = Field(description="null where none is configured, or not begun")
 
 
 class ActRequest(BaseModel):
-    """Who acts, and words where they are wanted."""
+    """Who acts, where nobody signs in, and words where they are wanted."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    actor: Annotated[str, Field(min_length=1, max_length=ACTOR_LENGTH_MAX)]
+    actor: Annotated[str, Field(max_length=ACTOR_LENGTH_MAX)] = ""
     text: Annotated[str, Field(max_length=TEXT_LENGTH_MAX)] = ""
 
 
@@ -130,6 +156,21 @@ class StepRequest(ActRequest):
     """A step on a ticket; `version` refuses it when the ticket has changed since it was read."""
 
     version: int | None = None
+    code: Annotated[str, Field(max_length=40)] = ""
+    unit: Annotated[str, Field(max_length=40)] = ""
+    facts: dict[str, int | str] = {}
+    form: dict[str, str] = {}
+    is_satisfied: bool = True
+
+    def more(self) -> More:
+        """Return what the step carries besides its words."""
+        return More(
+            code=self.code,
+            unit=self.unit,
+            facts=self.facts,
+            form=self.form,
+            is_satisfied=self.is_satisfied,
+        )
 
 
 class DoneAnswer(_Answer):
@@ -153,6 +194,7 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
     @router.get("/status")
     async def status() -> StatusAnswer:
         board, present = await desk.board(), await feed.present()
+        sink = await feed.sink()
         return StatusAnswer(
             now=clock.now(),
             newest=present.newest,
@@ -160,6 +202,7 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
             intake_stopped=desk.intake_stopped,
             revision=board.revision,
             queued_commands=len(board.queued),
+            influx=None if sink is None else SinkAnswer.model_validate(sink),
         )
 
     @router.get("/alarms")
@@ -222,7 +265,7 @@ def _add_series(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
             point=point,
             start=start,
             end=until,
-            width_ms=max(1, -(-(until - start) // buckets)),
+            width_ms=found[0].width_ms if found else max(1, -(-(until - start) // buckets)),
             at=[b.at for b in found],
             low=[b.low for b in found],
             mean=[b.mean for b in found],
@@ -232,29 +275,44 @@ def _add_series(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
         )
 
 
+def _actor(request: Request, act: ActRequest) -> Person:
+    """Return who acts; where nobody signs in, a program must say."""
+    actor = actor_of(request)
+    if actor is None and not act.actor:
+        raise RequestValidationError([{"loc": ("body", "actor"), "type": "missing", "msg": ""}])
+    return actor or act.actor
+
+
 def _add_actions(router: APIRouter, desk: Desk) -> None:
     refusals: dict[int | str, dict[str, Any]] = {409: {"description": "refused; `detail` says why"}}
 
     @router.post("/alarms/{alarm}/acknowledge", responses=refusals)
-    async def acknowledge_alarm(alarm: str, act: ActRequest) -> DoneAnswer:
-        await desk.acknowledge_alarm(alarm, actor=act.actor, note=act.text)
+    async def acknowledge_alarm(request: Request, alarm: str, act: ActRequest) -> DoneAnswer:
+        await desk.acknowledge_alarm(alarm, actor=_actor(request, act), note=act.text)
         return DoneAnswer()
 
     @router.post("/incidents/{incident}/acknowledge", responses=refusals)
-    async def acknowledge_incident(incident: str, act: ActRequest) -> DoneAnswer:
-        await desk.acknowledge_incident(incident, actor=act.actor, note=act.text)
+    async def acknowledge_incident(request: Request, incident: str, act: ActRequest) -> DoneAnswer:
+        await desk.acknowledge_incident(incident, actor=_actor(request, act), note=act.text)
         return DoneAnswer()
 
     @router.post("/incidents/{incident}/close", responses=refusals)
-    async def close_incident(incident: str, act: ActRequest) -> DoneAnswer:
-        await desk.close_incident(incident, actor=act.actor, note=act.text)
+    async def close_incident(request: Request, incident: str, act: ActRequest) -> DoneAnswer:
+        await desk.close_incident(incident, actor=_actor(request, act), note=act.text)
         return DoneAnswer()
 
     @router.post("/incidents/{incident}/dispatch", responses=refusals)
-    async def dispatch(incident: str, act: ActRequest) -> DoneAnswer:
-        return DoneAnswer(ticket=await desk.dispatch(incident, actor=act.actor))
+    async def dispatch(request: Request, incident: str, act: ActRequest) -> DoneAnswer:
+        return DoneAnswer(ticket=await desk.dispatch(incident, actor=_actor(request, act)))
 
     @router.post("/tickets/{ticket}/{step}", responses=refusals)
-    async def take_step(ticket: str, step: Step, act: StepRequest) -> DoneAnswer:
-        state = await desk.step(ticket, step, actor=act.actor, text=act.text, version=act.version)
+    async def take_step(request: Request, ticket: str, step: Step, act: StepRequest) -> DoneAnswer:
+        state = await desk.step(
+            ticket,
+            step,
+            actor=_actor(request, act),
+            text=act.text,
+            version=act.version,
+            more=act.more(),
+        )
         return DoneAnswer(ticket=ticket, state=state)

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,8 @@ from fastapi import FastAPI
 from server.config import ServerConfig
 from server.servicecore.desk import Desk
 from server.servicecore.door_client import DoorClient
+from server.servicecore.rulebook import RuleBook
+from server.servicecore.watch import Watch
 from server.web.application import create_app
 from telemetry.instant import Clock
 
@@ -21,20 +24,43 @@ PAGE_END_S = 3
 """How long open pages have to let go when the desk ends."""
 
 
-async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio.Event) -> None:
+async def run(
+    config: ServerConfig, *, book: RuleBook, clock: Clock, ready: Ready, stop: asyncio.Event
+) -> None:
     """Run the service core and its pages. Raises `StorageError` when the journal is another one."""
     data = config.server.data
-    desk = await Desk.open(data / "servicecore.db", journal=data / "journal.db", clock=clock)
+    desk = await Desk.open(
+        data / "servicecore.db", journal=data / "journal.db", clock=clock, book=book
+    )
     try:
         await desk.adopt(config.registry())
         door = DoorClient(desk, data / "door.sock")
-        pages = create_app(desk, history=data / "historian.db", clock=clock, stop=stop)
+        pages = create_app(
+            desk,
+            history=data / "historian.db",
+            clock=clock,
+            stop=stop,
+            page=config.page,
+            sink=None if config.influx is None else data / "influx.db",
+        )
+        await _greet(desk, config)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(desk.follow(stop))
             tasks.create_task(door.run(stop))
+            tasks.create_task(Watch(desk, data / "audit-heads.jsonl", clock=clock).run(stop))
             await _serve_pages(pages, config, ready, stop)
     finally:
         await desk.close()
+
+
+async def _greet(desk: Desk, config: ServerConfig) -> None:
+    """Tell how the first administrator gets in; the link works once, for a day."""
+    token = await desk.people.first_link() if config.page.sign_in else ""
+    if token:
+        link = f"{config.page.address}welcome/{token}"
+        print(  # noqa: T201  for the person who starts it, not for a log
+            f"first administrator: open {link} within 24 hours; it works once", file=sys.stderr
+        )
 
 
 class _Pages(uvicorn.Server):
@@ -57,6 +83,8 @@ async def _serve_pages(
                 lifespan="off",
                 log_level="warning",
                 access_log=False,
+                ssl_certfile=config.page.cert_file,
+                ssl_keyfile=config.page.key_file,
                 timeout_graceful_shutdown=PAGE_END_S,
             )
         )

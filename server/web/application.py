@@ -9,9 +9,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from server.config import PageSection
 from server.servicecore.desk import Desk
 from server.servicecore.rules.refusal import Refused
-from server.web import api, pages
+from server.web import api, auth, pages, people_pages
 from server.web.feed import Feed
 from server.web.guard import Guard
 from server.web.live import Live
@@ -21,8 +22,20 @@ from telemetry.errors import RefusedCommand
 from telemetry.instant import Clock
 
 
-def create_app(desk: Desk, *, history: Path, clock: Clock, stop: asyncio.Event) -> FastAPI:
-    """Return the application; `history` is the historian's file, `stop` ends the live streams."""
+def create_app(
+    desk: Desk,
+    *,
+    history: Path,
+    clock: Clock,
+    stop: asyncio.Event,
+    page: PageSection | None = None,
+    sink: Path | None = None,
+) -> FastAPI:
+    """Return the application; `history` is the historian's file, `stop` ends the live streams.
+
+    `sink` is the ledger of the InfluxDB sink, where one is configured.
+    """
+    page = page or PageSection()
     # No /docs: its page asks a server on the internet for its scripts.
     app = FastAPI(
         title="Mainwatch",
@@ -30,12 +43,16 @@ def create_app(desk: Desk, *, history: Path, clock: Clock, stop: asyncio.Event) 
         docs_url=None,
         redoc_url=None,
     )
-    feed, renderer = Feed(history, clock), Renderer()
+    feed, renderer = Feed(history, clock, sink=sink), Renderer()
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
     app.include_router(api.routes(desk, feed, clock))
+    if page.sign_in:
+        app.include_router(auth.routes(desk.people, renderer, is_secure=page.is_secure))
+        app.include_router(people_pages.routes(desk.people, renderer))
+        app.add_middleware(auth.SignIn, people=desk.people)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, names=page.names, is_secure=page.is_secure)
 
     async def say(request: Request, status: int, text: str) -> Response:
         if pages.wants_json(request):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.history.historian import Bucket, LastValue, Reader
+from server.history.sink_standing import Standing, standing
 from telemetry.errors import StorageError
 from telemetry.instant import SECOND_MS, Clock, Instant
 
@@ -22,8 +23,9 @@ class Present:
 class Feed:
     """Reads the historian's file; one that is not there yet has nothing to say."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, sink: Path | None = None) -> None:
         self._path = path
+        self._sink = sink
         self._clock = clock
         self._lock = asyncio.Lock()
         self._read_ms = -SECOND_MS
@@ -40,6 +42,12 @@ class Feed:
     async def series(self, point: str, start: Instant, end: Instant, buckets: int) -> list[Bucket]:
         """Return the past of a point in [start, end) as at most so many stretches."""
         return await asyncio.to_thread(self._series, point, start, end, buckets)
+
+    async def sink(self) -> Standing | None:
+        """Return how the InfluxDB sink stands, where one is configured."""
+        if self._sink is None:
+            return None
+        return await asyncio.to_thread(standing, self._path, self._sink, self._clock.now())
 
     def _read(self) -> Present:
         try:

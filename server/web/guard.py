@@ -1,15 +1,20 @@
-"""Who may ask: only this machine by its own name, and only our own pages may change anything.
+"""Who may ask: browsers that know us by our own name, and only our own pages may change anything.
 
-There is no sign-in yet, so the pages answer to loopback names alone; a foreign site that a
+The pages answer to loopback names and to those of the configuration; a foreign site that a
 dispatcher's browser visits can neither read them (by a name of its own that resolves to this
 machine) nor post to them.
 """
+
+from collections.abc import Collection
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from telemetry.loopback import is_loopback
+
+SESSION = "mw_session"
+"""The cookie of a browser that is signed in."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -28,21 +33,28 @@ _HEADERS = {
 class Guard:
     """Refuses foreign hosts and foreign posts, and sets the headers of every answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(
+        self, app: ASGIApp, names: Collection[str] = (), *, is_secure: bool = False
+    ) -> None:
         self._app = app
+        self._names = frozenset(name.lower() for name in names)
+        self._is_secure = is_secure
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or refuse one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        refusal = refusal_of(scope["method"], scope["scheme"], Headers(scope=scope))
+        scheme = "https" if self._is_secure else scope["scheme"]
+        refusal = refusal_of(scope["method"], scheme, Headers(scope=scope), self._names)
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers[name] = value
+                if self._is_secure:
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
                 # Revalidated at each use: a console runs for months across our upgrades.
                 headers.setdefault("Cache-Control", "no-cache")
             await send(message)
@@ -53,14 +65,22 @@ class Guard:
             await self._app(scope, receive, send_guarded)
 
 
-def refusal_of(method: str, scheme: str, headers: Headers) -> str:
-    """Return why a request is not answered; empty when it is."""
+def refusal_of(
+    method: str, scheme: str, headers: Headers, names: Collection[str] = frozenset()
+) -> str:
+    """Return why a request is not answered; empty when it is.
+
+    A post with a session's cookie must say that it comes from our own page: browsers do.
+    """
     host = headers.get("host", "")
-    if not is_loopback_host(host):
-        return f"expected a loopback name as Host, was {host!r}"
+    if not is_loopback_host(host) and host.lower().partition(":")[0] not in names:
+        other = ", or one of page.names" if names else ""
+        return f"expected a loopback name as Host{other}, was {host!r}"
     if method in _READS:
         return ""
     origin = headers.get("origin")
+    if origin is None and SESSION in headers.get("cookie", ""):
+        return f"expected Origin {scheme}://{host} with a session's cookie, found none"
     if origin is not None and origin != f"{scheme}://{host}":
         return f"expected Origin {scheme}://{host}, was {origin!r}"
     site = headers.get("sec-fetch-site")

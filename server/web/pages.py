@@ -13,7 +13,7 @@ from server.web.feed import Feed
 from server.web.live import Live
 from server.web.render import Renderer
 from server.web.screen import PRESSURE_UNITS
-from server.web.viewer import LANGUAGE, OPERATOR, PRESSURE, remember, viewer_of
+from server.web.viewer import LANGUAGE, OPERATOR, PRESSURE, person_of, remember, viewer_of
 from server.web.words import LANGUAGES
 from telemetry.instant import Clock
 
@@ -112,22 +112,22 @@ def _add_preferences(router: APIRouter) -> None:
 def _add_actions(router: APIRouter, desk: Desk) -> None:
     @router.post("/alarms/{alarm}/acknowledge")
     async def acknowledge_alarm(request: Request, alarm: str, note: Text = "") -> Response:
-        await desk.acknowledge_alarm(alarm, actor=viewer_of(request).operator, note=note)
+        await desk.acknowledge_alarm(alarm, actor=person_of(request), note=note)
         return done(request)
 
     @router.post("/incidents/{incident}/acknowledge")
     async def acknowledge_incident(request: Request, incident: str, note: Text = "") -> Response:
-        await desk.acknowledge_incident(incident, actor=viewer_of(request).operator, note=note)
+        await desk.acknowledge_incident(incident, actor=person_of(request), note=note)
         return done(request)
 
     @router.post("/incidents/{incident}/close")
     async def close_incident(request: Request, incident: str, note: Text = "") -> Response:
-        await desk.close_incident(incident, actor=viewer_of(request).operator, note=note)
+        await desk.close_incident(incident, actor=person_of(request), note=note)
         return done(request)
 
     @router.post("/incidents/{incident}/dispatch")
     async def dispatch(request: Request, incident: str) -> Response:
-        await desk.dispatch(incident, actor=viewer_of(request).operator)
+        await desk.dispatch(incident, actor=person_of(request))
         return done(request)
 
     @router.post("/tickets/{ticket}/{step}")
@@ -138,6 +138,6 @@ def _add_actions(router: APIRouter, desk: Desk) -> None:
         text: Text = "",
         version: Annotated[int | None, Form()] = None,
     ) -> Response:
-        actor = viewer_of(request).operator
+        actor = person_of(request)
         await desk.step(ticket, step, actor=actor, text=text, version=version)
         return done(request)

@@ -74,6 +74,13 @@ class Renderer:
             **more,
         )
 
+    def alone(self, template: str, viewer: Viewer, **more: Any) -> str:
+        """Return a plain page that needs nothing but what it is given."""
+        facts = {"message": "", "login": "", "say": viewer.words.say, "viewer": viewer}
+        return self._templates.get_template(template).render(
+            **{**facts, "languages": _NAMES, "language_codes": LANGUAGES, **more}
+        )
+
     def sections(self, viewer: Viewer, board: Board, present: Present) -> dict[str, str]:
         """Return the HTML of each section by its name."""
         key = (viewer.language, viewer.pressure_unit)
@@ -145,13 +152,16 @@ def _facts(viewer: Viewer, board: Board, present: Present) -> dict[str, Any]:
         "alarms_of": lambda incident: [alarms[a] for a in incident.alarms if a in alarms],
         "open_incidents": [i for i in board.incidents if i.closed_at is None],
         "closed_incidents": [i for i in board.incidents if i.closed_at is not None],
-        "open_tickets": [t for t in board.tickets if t.state not in workorder.FINAL],
-        "settled_tickets": [t for t in board.tickets if t.state in workorder.FINAL],
-        "ticket_of": {t.incident: t for t in board.tickets if t.state not in workorder.FINAL},
+        "open_tickets": [t for t in board.tickets if t.state not in workorder.SETTLED],
+        "settled_tickets": [t for t in board.tickets if t.state in workorder.SETTLED],
+        "ticket_of": {t.incident: t for t in board.tickets if t.state not in workorder.SETTLED},
         "queued": {c.subject for c in board.queued},
         "points": rows,
         "arrivals": arrivals,
-        "steps": lambda state: workorder.allowed(State(state)),
+        "steps": lambda ticket: workorder.offered(
+            State(ticket.state), has_requester=bool(ticket.contact)
+        ),
+        "track": workorder.TRACK,
         "needs_text": NEEDS_TEXT,
         "shapes": SEVERITY_SHAPES,
         "good": int(Quality.GOOD),

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 from server.engine.registry import Registry
+from server.servicecore.rules.permissions import Actor, Right, may
 from server.web.words import CATALOGUES, Words
 from telemetry.instant import Instant
 from telemetry.point import PointId, ZoneId
@@ -20,11 +21,21 @@ NO_VALUE = "–"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewer:
-    """Who looks: language, unit of pressure, and the name given at the start of the shift."""
+    """Who looks: language, unit of pressure, and the name of whoever is on shift or signed in."""
 
     language: str
     pressure_unit: str
     operator: str
+    actor: Actor | None = None
+
+    def may(self, right: Right) -> bool:
+        """Say whether a button for this makes sense; without sign-in everything does."""
+        return self.actor is None or may(self.actor, right)
+
+    @property
+    def sees_personal_data(self) -> bool:
+        """Say whether names, telephone numbers and addresses of customers are shown whole."""
+        return self.may(Right.CONTACT) or self.may(Right.FIELD)
 
     @property
     def words(self) -> Words:

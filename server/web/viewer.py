@@ -5,6 +5,7 @@ from urllib.parse import quote, unquote
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server.servicecore.rules.permissions import Actor, Person
 from server.web.screen import Viewer, pressure_unit
 from server.web.words import LANGUAGES, preferred
 
@@ -18,14 +19,27 @@ _SHIFT_S = 14 * 3600
 
 def viewer_of(request: Request) -> Viewer:
     """Return who asks; the language is the chosen one, else the browser's best."""
+    actor = actor_of(request)
     language = request.cookies.get(LANGUAGE, "")
     if language not in LANGUAGES:
         language = preferred(request.headers.get("accept-language", ""))
     return Viewer(
         language=language,
         pressure_unit=pressure_unit(request.cookies.get(PRESSURE, ""), language),
-        operator=unquote(request.cookies.get(OPERATOR, "")),
+        operator=actor.name if actor is not None else unquote(request.cookies.get(OPERATOR, "")),
+        actor=actor,
     )
+
+
+def actor_of(request: Request) -> Actor | None:
+    """Return who is signed in, if anybody is."""
+    actor: Actor | None = getattr(request.state, "actor", None)
+    return actor
+
+
+def person_of(request: Request) -> Person:
+    """Return who acts: whoever is signed in, else the name of the shift, which may be empty."""
+    return actor_of(request) or viewer_of(request).operator
 
 
 def remember(response: Response, cookie: str, value: str) -> None:

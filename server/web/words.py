@@ -32,7 +32,11 @@ class Words:
         facts = dict(refused.facts)
         for name, prefix in _CODES.items():
             if name in facts:
-                facts[name] = self.say(prefix + facts[name])
+                facts[name] = self.entries.get(prefix + facts[name], facts[name])
+        if "fields" in facts:
+            names = facts["fields"].split(", ")
+            words = [self.entries.get(f"field.{name}", name) for name in names]
+            facts["fields"] = self.say("list.comma").join(words)
         if "allowed" in facts:
             steps = facts["allowed"].split(", ")
             facts["allowed"] = self.say("list.comma").join(self.say(f"step.{s}") for s in steps)

@@ -33,7 +33,7 @@ def problems_of(path: Path) -> list[str]:
 
             gas_of(path, customers=(), ground_c=lambda _: 12.0)  # raises what is wrong
             return []
-        case "scenarios", _:
+        case "scenarios" | "policies" | "calendars", _:
             from mainwatch.check import findings
 
             return findings(path, ROOT / "configs/devices")

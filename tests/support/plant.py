@@ -163,7 +163,7 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.historian = Historian(path)
-        self.offset = 0
+        self.offset = self.historian.through
 
     def say(
         self,

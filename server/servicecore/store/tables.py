@@ -1,7 +1,8 @@
-"""The tables of the service core's own database.
+"""The tables of the service core's own database: tickets, their trail, and what the engine says.
 
-Tickets and their trail belong to the desk. Alarms, incidents, proposals, gateways and points are
-what the engine's recorded effects say, kept for the screens and rebuilt from nothing else.
+Tickets and their trail belong to the desk; what else people keep is in `registers`. Alarms,
+incidents, proposals, gateways and points are what the engine's recorded effects say, kept for the
+screens and rebuilt from nothing else.
 """
 
 from typing import Any
@@ -32,7 +33,11 @@ class Row(DeclarativeBase):
 
 
 class Ticket(Row):
-    """A job for a crew. Its dispatch identity makes sure that it is opened once."""
+    """A job for a crew. Its dispatch identity makes sure that it is opened once.
+
+    `fields` are the seven mandatory ones, `facts` what its clocks depend on, `asked` what waits for
+    a decision, `waived` evidence and why; when which clock ran is in the trail and nowhere else.
+    """
 
     __tablename__ = "ticket"
 
@@ -51,6 +56,19 @@ class Ticket(Row):
     dispatch_uuid: Mapped[str]
     dispatch_seq: Mapped[int]
     dispatch_n: Mapped[int]
+    category: Mapped[str] = mapped_column(default="")
+    parent: Mapped[str] = mapped_column(default="", index=True)
+    unit: Mapped[str] = mapped_column(default="", index=True)
+    crew: Mapped[str] = mapped_column(default="")
+    policy_rev: Mapped[str] = mapped_column(default="")
+    is_drill: Mapped[bool] = mapped_column(default=False)
+    contact: Mapped[str] = mapped_column(default="")
+    waited_from: Mapped[str] = mapped_column(default="")
+    fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    facts: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    waived: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    asked: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    keep_until: Mapped[int | None]
 
     __table_args__ = (UniqueConstraint("dispatch_uuid", "dispatch_seq", "dispatch_n"),)
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
@@ -71,6 +89,7 @@ class Entry(Row):
     reason: Mapped[str]
     prev_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
+    data: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class Command(Row):
@@ -107,6 +126,10 @@ class Alarm(Row):
     acknowledged_by: Mapped[str]
     asked_by: Mapped[str]
     refusal: Mapped[str]
+    shelved_until: Mapped[int | None]
+    shelved_by: Mapped[str] = mapped_column(default="")
+    shelf_reason: Mapped[str] = mapped_column(default="")
+    is_out_of_service: Mapped[bool] = mapped_column(default=False)
 
 
 class Incident(Row):

@@ -1,12 +1,19 @@
 """The audit trail: append an act inside the transaction that does it, and verify the whole."""
 
-from dataclasses import dataclass
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.servicecore.rules import chain
 from server.servicecore.store.tables import Entry
+from telemetry.errors import StorageError
 from telemetry.instant import Instant
 
 SYSTEM = "mainwatch"
@@ -24,13 +31,14 @@ class Act:
     before: str = ""
     after: str = ""
     reason: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 async def append(session: AsyncSession, act: Act) -> Entry:
     """Add an act to the chain; the write lock that the session holds keeps the order."""
-    last = await session.scalar(select(Entry).order_by(Entry.seq.desc()).limit(1))
+    seq, previous = await head(session)
     entry = Entry(
-        seq=last.seq + 1 if last else 1,
+        seq=seq + 1,
         at=act.at,
         actor=act.actor,
         entity=act.entity,
@@ -38,12 +46,26 @@ async def append(session: AsyncSession, act: Act) -> Entry:
         before=act.before,
         after=act.after,
         reason=act.reason,
-        prev_hash=last.hash if last else chain.GENESIS,
+        data=dict(act.data),
+        prev_hash=previous,
     )
     entry.hash = chain.link(entry.prev_hash, _body(entry))
     session.add(entry)
     await session.flush()
     return entry
+
+
+async def entries_of(session: AsyncSession, entity: str) -> Sequence[Entry]:
+    """Return what was done to one thing, in order."""
+    found = await session.scalars(select(Entry).where(Entry.entity == entity).order_by(Entry.seq))
+    return list(found)
+
+
+async def head(session: AsyncSession) -> tuple[int, str]:
+    """Return (seq, hash) of the newest entry: what is kept elsewhere so that a cut is evident."""
+    newest = select(Entry.seq, Entry.hash).order_by(Entry.seq.desc()).limit(1)
+    last = (await session.execute(newest)).first()
+    return (last.seq, last.hash) if last else (0, chain.GENESIS)
 
 
 async def first_break(session: AsyncSession) -> int | None:
@@ -53,8 +75,46 @@ async def first_break(session: AsyncSession) -> int | None:
     return None if place is None else entries[place].seq
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What a look at a whole trail found."""
+
+    entries: int
+    first_break: int | None
+    missing_head: int | None
+    head: str
+
+
+def verify_file(path: Path, *, heads: Sequence[tuple[int, str]]) -> Verified:
+    """Check the trail of a database file, opened read-only. Raises `StorageError`."""
+    names = ("seq", "at", "actor", "entity", "verb", "before", "after", "reason")
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            known = {row[1] for row in db.execute("PRAGMA table_info(ticket_event)")}
+            data = "data" if "data" in known else "'{}'"
+            query = f"SELECT {', '.join(names)}, {data}, prev_hash, hash"
+            rows = db.execute(f"{query} FROM ticket_event ORDER BY seq").fetchall()
+    except sqlite3.Error as e:
+        raise StorageError(f"{path}: expected the service core's database: {e}") from e
+    chained = []
+    for row in rows:
+        body: dict[str, object] = dict(zip(names, row, strict=False))
+        if row[-3] != "{}":
+            body["data"] = json.loads(row[-3])
+        chained.append((body, str(row[-2]), str(row[-1])))
+    place = chain.first_break(chained)
+    hashes = {int(row[0]): str(row[-1]) for row in rows}
+    lost = [seq for seq, digest in heads if seq and hashes.get(seq) != digest]
+    return Verified(
+        entries=len(rows),
+        first_break=None if place is None else int(rows[place][0]),
+        missing_head=lost[0] if lost else None,
+        head=chained[-1][2] if chained else chain.GENESIS,
+    )
+
+
 def _body(entry: Entry) -> dict[str, object]:
-    return {
+    body: dict[str, object] = {
         "seq": entry.seq,
         "at": entry.at,
         "actor": entry.actor,
@@ -64,3 +124,6 @@ def _body(entry: Entry) -> dict[str, object]:
         "after": entry.after,
         "reason": entry.reason,
     }
+    if entry.data:  # entries of the first release have none, and their hashes stand
+        body["data"] = entry.data
+    return body

@@ -99,8 +99,8 @@ class Wire:
             if offset is None:
                 offset, self.offset = self.offset, self.offset + len(metrics)
             metrics = [
-                Metric(name="mw/epoch", value=epoch or self.epoch, datatype=U64),
-                Metric(name="mw/offset", value=offset, datatype=U64),
+                Metric(name="mw/epoch", value=epoch or self.epoch, datatype=U64, timestamp=at),
+                Metric(name="mw/offset", value=offset, datatype=U64, timestamp=at),
                 *metrics,
             ]
         return self.event(MessageKind.DDATA, at, metrics, device=device)

@@ -125,7 +125,17 @@ def test_imported_history_is_read_but_is_no_live_value(historian: Historian, rea
 
 def test_a_reader_cannot_write(reader: Reader):
     with pytest.raises(Exception, match=r"readonly|query_only|read-only"):
-        reader._db.execute("DELETE FROM sample")
+        reader._db.execute("DELETE FROM block")
+
+
+def test_what_accompanies_the_historian_is_called_in_every_write(historian: Historian):
+    seen = []
+    historian.accompany(lambda _db, parts, through: seen.append((len(parts), through)))
+
+    historian.write([accepted(280.0)], through=3)
+    historian.write([], through=4)
+
+    assert seen == [(1, 3), (0, 4)]
 
 
 def test_what_is_written_also_is_there_with_the_samples_or_not_at_all(
@@ -144,5 +154,6 @@ def test_what_is_written_also_is_there_with_the_samples_or_not_at_all(
         )
 
     assert historian._db.execute("SELECT n FROM beside").fetchall() == [(1,)]
+    historian.write([accepted(1.0, first_offset=1)], through=1)
+    assert reader.held("gw-01", 2**63 + 5, below=10) == (2, 2)
     assert historian.through == 1
-    assert reader.held("gw-01", 2**63 + 5, below=10) == (1, 1)

@@ -48,6 +48,18 @@ EVENTS = st.one_of(
     ),
     st.builds(events.Commanded, at=AT, key=TEXT, actor=TEXT, verb=TEXT, subject=TEXT, note=TEXT),
     st.builds(events.Started, at=AT, version=TEXT, settings=st.dictionaries(TEXT, st.integers())),
+    st.builds(
+        lambda at, zone, artefact: events.ModelPublished(
+            at=at,
+            zone=zone,
+            window=(Instant(0), at),
+            artefact=artefact,
+            hash=events.hash_of(artefact),
+        ),
+        AT,
+        TEXT,
+        st.dictionaries(TEXT, st.floats(allow_nan=False, allow_infinity=False) | TEXT),
+    ),
     st.builds(events.RegistryChanged, at=AT, registry=st.just(REGISTRY)),
     st.builds(
         events.Imported,
@@ -76,6 +88,18 @@ def test_every_event_comes_back_from_its_record_as_it_went_in(event: events.Even
 def test_an_unknown_kind_of_event_is_refused_by_name():
     with pytest.raises(ValueError, match="'eclipse'"):
         events.from_record("eclipse", Instant(0), b"")
+
+
+def test_a_model_that_is_not_the_one_that_was_published_is_refused():
+    artefact = {"level": 1.5}
+    event = events.ModelPublished(
+        at=Instant(1), zone="north", window=(Instant(0), Instant(1)), artefact=artefact,
+        hash=events.hash_of(artefact),
+    )  # fmt: skip
+    kind, body = events.to_record(event)
+
+    with pytest.raises(ValueError, match="model of zone north: expected an artefact with the hash"):
+        events.from_record(kind, event.at, body.replace(b"1.5", b"1.6"))
 
 
 def test_events_are_numbered_without_a_hole_across_restarts(tmp_path: Path):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.engine.registry import Inflow, Storage
-from server.history.recording import open_recording
+from server.history.recording import days, name_of, open_recording
 from server.history.stretch import REASONS
 from telemetry.errors import ConfigError
 from tests.unit.server.recording_files import (
@@ -61,6 +61,22 @@ def test_values_are_converted_to_house_units_at_the_door(tmp_path: Path):
     assert rows_of(recording(tmp_path / "r", ONE)) == [("street/pressure", 0.0, 250.0, 192)]
 
 
+def test_a_server_learns_from_a_recording_in_house_units(tmp_path: Path):
+    folder = recording(tmp_path / "r", ONE)
+
+    assert name_of(folder) == "two streets"
+    assert list(days(folder)) == [(("street/pressure", AT, 250.0, 192),)]
+
+
+def test_a_network_outside_the_folder_is_refused(tmp_path: Path):
+    (tmp_path / "net.inp").write_text("")
+    toml = (HEAD + ZONES + POINTS).replace("version = 1", 'version = 1\nnetwork = "../net.inp"')
+
+    told = mistakes(recording(tmp_path / "r", ONE, toml=toml))
+
+    assert "recording.network: expected a file of the folder, was '../net.inp'" in told
+
+
 def test_a_bad_sample_has_no_value_whatever_was_written(tmp_path: Path):
     rows = [sample("inlet/flow", 0, None, 0), sample("inlet/flow", 1, float("nan"), 0)]
     rows.append(sample("inlet/flow", 2, 7.0, 0))
@@ -85,6 +101,16 @@ def test_a_late_sample_waits_until_nothing_can_have_arrived_before_it(tmp_path: 
     assert [minute for _, minute, _, _ in found] == [0, 2, 3, 4, 5, 1, 6]
 
 
+def test_a_sample_without_arrival_arrived_when_it_was_read(tmp_path: Path):
+    rows = [
+        sample("inlet/flow", 0, 0.0, arrived_at=AT + 5 * MINUTE),
+        sample("inlet/flow", 1, 1.0, arrived_at=None),
+    ]
+    folder = recording(tmp_path / "r", {"a": rows}, row_group_size=1)
+
+    assert [v for _, _, v, _ in rows_of(folder)] == [1.0, 0.0]
+
+
 def test_optional_columns_are_read(tmp_path: Path):
     rows = [
         sample("inlet/flow", 0, None, 0, reason="timeout", gateway="pi-1", epoch=3, offset=7),
@@ -107,16 +133,16 @@ def test_a_part_in_time_and_points_is_read(tmp_path: Path):
     assert found == [("tower/level", 1.0, 1.0, 192)]
 
 
-def test_the_newest_revision_of_a_mark_is_obeyed(tmp_path: Path):
+def test_marks_are_obeyed_and_the_last_revision_holds(tmp_path: Path):
     folder = recording(tmp_path / "r", {"a": [sample("inlet/flow", m, 1.0) for m in range(4)]})
-    mark = {"id": "m1", "point": "inlet/flow", "quality": 0, "to": "2026-09-21T14:15:20Z"}
+    mark = {"point": "inlet/flow", "to": "2026-09-21T14:15:20Z"}
     lines(
         folder / "marks.jsonl",
-        mark | {"from": "2026-09-21T14:00:00Z", "revision": 1},
-        mark | {"from": "2026-09-21T14:14:20Z", "revision": 2},
+        mark | {"revision": 2, "from": "2026-09-21T14:14:20Z", "quality": None},
+        mark | {"revision": 1, "from": "2026-09-21T14:00:00Z", "quality": 0},
     )
 
-    assert [v for _, _, v, _ in rows_of(folder)] == [1.0, None, 1.0, 1.0]
+    assert [v for _, _, v, _ in rows_of(folder)] == [None, 1.0, 1.0, 1.0]
     assert [v for _, _, v, _ in rows_of(folder, with_marks=False)] == [1.0] * 4
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 
 from server.servicecore.desk import Desk
+from tests.support.books import book
 from tests.support.plant import Journal, ManualClock
 
 Result = TypeVar("Result")
@@ -35,5 +36,33 @@ def with_desk(tmp_path: Path) -> Callable[[Callable[[Desk], Awaitable[Result]]],
                 await desk.close()
 
         return asyncio.run(run())
+
+    return use
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def run(tmp_path: Path, clock: ManualClock, journal: Journal):
+    """Run an act on a desk that has caught up with the journal, under the policy of a name."""
+
+    def use(act: Callable[[Desk], Awaitable[Result]], *, policy: str = "demo-water") -> Result:
+        async def inside() -> Result:
+            desk = await Desk.open(
+                tmp_path / "desk.db",
+                journal=tmp_path / "journal.db",
+                clock=clock,
+                book=book(policy),
+            )
+            try:
+                await desk.catch_up()
+                return await act(desk)
+            finally:
+                await desk.close()
+
+        return asyncio.run(inside())
 
     return use

@@ -17,6 +17,10 @@ from tests.support.plant import Journal, born, burst, registry, seen
 AT = 1_800_000_000_000
 
 
+def of_ticket(board):
+    return [e for e in board.trail if e.entity == "T-000001"]
+
+
 def test_an_automatic_proposal_becomes_one_ticket_and_a_restart_makes_no_other(journal, with_desk):
     journal.record(*burst(1, at=AT))
 
@@ -32,7 +36,8 @@ def test_an_automatic_proposal_becomes_one_ticket_and_a_restart_makes_no_other(j
     assert (ticket.incident, ticket.state, ticket.zone) == ("INC-000001", State.ISSUED, "north")
     assert (ticket.dispatch_seq, ticket.dispatch_n) == (1, 2)
     assert [(e.entity, e.verb, e.actor) for e in board.trail] == [
-        ("T-000001", "issue", "mainwatch")
+        ("INC-000001", "work_incident", "mainwatch"),
+        ("T-000001", "issue", "mainwatch"),
     ]
 
 
@@ -71,7 +76,7 @@ def test_an_incident_with_an_open_ticket_gets_no_second_but_a_worse_one(journal,
     board = with_desk(act)
 
     assert [(t.number, t.kind, t.severity) for t in board.tickets] == [("T-000001", "burst", 1)]
-    assert [e.verb for e in board.trail] == ["worsen", "issue"]
+    assert [e.verb for e in of_ticket(board)] == ["worsen", "issue"]
 
 
 def test_a_burst_overtakes_a_proposal_that_nobody_confirmed(journal, with_desk):
@@ -121,8 +126,8 @@ def test_a_ticket_goes_its_way_and_every_step_is_in_the_trail(journal, with_desk
 
     ticket = board.tickets[0]
     assert (ticket.state, ticket.holder, ticket.result) == (State.CLOSED, "Li", "clamp fitted")
-    assert [e.verb for e in board.trail] == ["close", "reply", "arrive", "accept", "issue"]
-    assert [e.after for e in board.trail][:2] == ["closed", "replied"]
+    assert [e.verb for e in of_ticket(board)] == ["close", "reply", "arrive", "accept", "issue"]
+    assert [e.after for e in of_ticket(board)][:2] == ["closed", "replied"]
     assert broken is None
 
 

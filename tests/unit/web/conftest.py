@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.config import PageSection
 from server.servicecore.desk import Desk
 from server.web.application import create_app
 from tests.support.plant import (
@@ -37,17 +38,19 @@ def plant(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def browse(plant: Path) -> Callable[[Act], object]:
+def browse(plant: Path) -> Callable[..., object]:
     """Return a function that lets a browser act on the plant."""
 
-    def use(act: Act) -> object:
+    def use(act: Act, page: PageSection | None = None) -> object:
         async def run() -> object:
             clock = ManualClock(AT)
             desk = await Desk.open(plant / "desk.db", journal=plant / "journal.db", clock=clock)
             await desk.adopt(registry())
             await desk.catch_up()
             stop = asyncio.Event()
-            app = create_app(desk, history=plant / "historian.db", clock=clock, stop=stop)
+            app = create_app(
+                desk, history=plant / "historian.db", clock=clock, stop=stop, page=page
+            )
             try:
                 async with httpx.AsyncClient(
                     transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8420"

@@ -21,6 +21,7 @@ def test_boards_are_told_in_house_units(browse):
         "intake_stopped": "",
         "revision": told["status"]["revision"],
         "queued_commands": 0,
+        "influx": None,
     }
     assert [(a["id"], a["severity"], a["active"]) for a in told["alarms"]] == [
         ("A-000001", 1, True),
@@ -36,7 +37,7 @@ def test_boards_are_told_in_house_units(browse):
         "INC-000001",
         "issued",
     )
-    assert ticket["steps"] == ["accept", "return", "cancel"]
+    assert ticket["steps"] == ["accept", "return", "transfer", "cancel"]
     assert ticket["data"]["estimate_m3h"] == 38.4
     point = next(p for p in told["points"] if p["id"] == "north-12/pressure")
     assert (point["value"], point["quality"], point["at"]) == (281.25, 192, AT - 1_000)

@@ -1,5 +1,6 @@
 """The page without scripts: both languages, plain forms, and refusals in the reader's words."""
 
+import json
 import re
 
 import httpx
@@ -97,7 +98,7 @@ def test_the_buttons_of_a_ticket_are_those_of_its_state(browse):
 
     steps = re.findall(r'action="/tickets/T-000001/(\w+)"', browse(act))
 
-    assert steps == ["arrive", "return", "cancel"]
+    assert steps == ["arrive", "depart", "reply", "return", "wait", "transfer", "cancel"]
 
 
 def test_a_proposal_is_dispatched_and_an_alarm_acknowledged_by_plain_forms(browse):
@@ -119,8 +120,8 @@ def test_a_proposal_is_dispatched_and_an_alarm_acknowledged_by_plain_forms(brows
 @pytest.mark.parametrize(
     ("language", "words"),
     [
-        ("en", "T-000001 is in state issued; allowed now: Accept, Return, Cancel"),
-        ("zh-CN", "T-000001 当前为“派单”；现在可以：受理、退单、作废"),
+        ("en", "T-000001 is in state issued; allowed now: Accept, Return, Transfer, Cancel"),
+        ("zh-CN", "T-000001 当前为“派单”；现在可以：受理、退单、转派、作废"),
     ],
 )
 def test_a_refusal_has_the_same_words_on_the_page_and_in_the_api(browse, language, words):
@@ -231,6 +232,40 @@ def test_an_effect_that_came_later_is_on_the_next_page(browse, tmp_path):
         return (await browser.get("/", headers={"accept-language": "en"})).text
 
     assert "acknowledged by Wang" in browse(act)
+
+
+def pill(page: str) -> str:
+    """Return what the page says of the engine."""
+    return page[page.index('id="engine"') :].partition("</span>")[0].rpartition(">")[2]
+
+
+@pytest.mark.parametrize(
+    ("state", "language", "words"),
+    [
+        ("disk_full", "en", "the disk is full; make room, nothing acknowledged is lost"),
+        ("disk_full", "zh-CN", "磁盘已满"),
+        ("failed", "en", "its files cannot be used"),
+        ("serving", "en", "engine down, acts are queued"),
+    ],
+)
+def test_the_page_says_what_the_intake_ended_with(browse, plant, state, language, words):
+    said = json.dumps({"state": state, "at": 0, "because": "database or disk is full"})
+    (plant / "intake.state").write_text(said.ljust(1023) + "\n")
+
+    async def act(browser, desk):
+        page = await browser.get("/", headers={"accept-language": language})
+        status = await browser.get("/api/v1/status")
+        desk.engine_is(reached=True)
+        again = await browser.get("/", headers={"accept-language": language})
+        return page.text, status.json()["intake_stopped"], again.text
+
+    page, stopped, again = browse(act)
+
+    assert words in pill(page)
+    assert stopped == ("" if state == "serving" else state)
+    assert (
+        words not in again[again.index('id="engine"') :].partition("</span>")[0].rpartition(">")[2]
+    )
 
 
 @pytest.mark.parametrize(("language", "words"), [("zh-CN", "时标存疑"), ("en", "time doubtful")])

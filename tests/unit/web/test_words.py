@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from server.engine.effects import AlarmKind
+from server.servicecore.rules.permissions import Role
 from server.servicecore.rules.refusal import REFUSALS, Refused
-from server.servicecore.rules.workorder import NEEDS_TEXT, State, Step
+from server.servicecore.rules.verbs import Verb
+from server.servicecore.rules.workorder import FORM, MANDATORY, NEEDS_TEXT, Evidence, State, Step
 from server.web import words
 from server.web.words import CATALOGUES, LANGUAGES
 from telemetry.sample import Reason, TimeQuality
@@ -36,19 +38,15 @@ def derived() -> set[str]:
         *(f"step.{s}" for s in Step),
         *(f"verb.{s}" for s in Step),
         *(f"text.{s}" for s in NEEDS_TEXT),
+        *(f"field.{f}" for f in (*MANDATORY, *FORM, *Evidence, "point")),
         *(f"severity.{n}" for n in range(1, 5)),
         *(f"reason.{r}" for r in Reason if r),
         *(f"time.{t}" for t in (TimeQuality.CORRECTED, TimeQuality.DOUBTFUL)),
         *(f"refused.{key}" for key in REFUSALS),
         *(f"range.{r}" for r in ("10m", "1h", "24h", "28d")),
         *(f"point.{s}" for s in ("in_test", "refused", "contested")),
-        *(
-            f"verb.{v}"
-            for v in (
-                *("issue", "worsen", "adopt"),
-                *("acknowledge_alarm", "acknowledge_incident", "close_incident"),
-            )
-        ),
+        *(f"verb.{v}" for v in Verb),
+        *(f"role.{r}" for r in Role),
     }
 
 

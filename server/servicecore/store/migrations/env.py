@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from server.servicecore.store.tables import Row
+from server.servicecore.store.registers import Case
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=Row.metadata,
+    target_metadata=Case.metadata,
     render_as_batch=True,  # SQLite alters a table by copying it
 )
 with context.begin_transaction():

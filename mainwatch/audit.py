@@ -1,0 +1,36 @@
+"""`mainwatch verify-audit`: whether the trail is whole and holds the heads kept elsewhere."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from server.servicecore.store.trail import verify_file
+from server.servicecore.watch import read_heads
+from telemetry.errors import ConfigError
+
+
+def verify(database: Path, *, heads: Path | None, as_json: bool) -> int:
+    """Print what is wrong with a trail and return the exit code: 0 whole, 1 broken."""
+    if not database.is_file():
+        raise ConfigError(f"{database}: expected the service core's database, found no file")
+    if heads is None:
+        beside = database.parent / "audit-heads.jsonl"
+        heads = beside if beside.exists() else None
+    kept = [] if heads is None else read_heads(heads)
+    found = verify_file(database, heads=[(seq, digest) for _, seq, digest in kept])
+    body: dict[str, Any] = {
+        "entries": found.entries,
+        "heads": len(kept),
+        "first_break": found.first_break,
+        "missing_head": found.missing_head,
+        "head": found.head,
+    }
+    if as_json:
+        print(json.dumps(body))
+    elif found.first_break is not None:
+        print(f"{database}: the chain is broken at entry {found.first_break}")
+    elif found.missing_head is not None:
+        print(f"{database}: entry {found.missing_head} is not the one whose head was exported")
+    else:
+        print(f"{database}: {found.entries} entries and {len(kept)} heads, nothing wrong")
+    return 0 if found.first_break is None and found.missing_head is None else 1

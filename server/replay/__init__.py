@@ -1,0 +1,1 @@
+"""Runs what was recorded again: what it says, how right it is, and what other limits would say."""

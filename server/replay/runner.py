@@ -1,0 +1,233 @@
+"""The loop of a replay: a recording or a journal in, what the engine makes of it out.
+
+A recording runs as a live server would have heard it: the registry, the server's start, then
+samples in the order of their arrival and a tick each second. Where a recording does not tell its
+gateways, all samples are those of one.
+"""
+
+import pickle
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice, pairwise
+
+import numpy as np
+
+from server.engine import essentials
+from server.engine.detectors.block import Block
+from server.engine.effects import Effect, is_recorded, to_record
+from server.engine.engine import Engine
+from server.engine.events import Event, Linked, RegistryChanged, Started
+from server.engine.registry import Point, Registry
+from server.history.recording import Recording
+from server.history.stretch import NO_GATEWAY, Int64s, Stretch, filled
+from server.intake.journal_reader import JournalReader
+from server.replay.speaking import GATEWAY
+from server.replay.verify import Numbered
+from telemetry.errors import StorageError
+from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS, Instant
+from telemetry.point import PointId
+
+HOST_ID = "mainwatch"
+
+CELLS_MAX = 4_000_000
+"""Bins times points that the engine is given together: bounds the memory, some 300 MB."""
+
+PIECE_MAX_MS = 8 * DAY_MS
+
+STEP = 2_000
+"""Events of a journal that the engine is given together: bounds the memory."""
+
+Progress = Callable[[Instant, int], None]
+"""Is told how far a replay is: the instant, and how many samples have been played."""
+
+
+def run_recording(
+    recording: Recording,
+    registry: Registry,
+    *,
+    start: Instant | None = None,
+    end: Instant | None = None,
+    points: Collection[str] | None = None,
+    progress: Progress = lambda _at, _samples: None,
+) -> Iterator[tuple[Instant, Effect]]:
+    """Yield what the engine says of the samples read in [start, end), and the instant of each."""
+    engine = Engine(HOST_ID)
+    now = Instant((start if start is not None else recording.begin) - SECOND_MS)
+    opening: list[Event] = [
+        RegistryChanged(at=now, registry=registry),
+        Started(at=now, version="replay", settings={"host_id": HOST_ID}),
+        Linked(at=now, up=True),
+    ]
+    for event in opening:
+        yield from ((event.at, effect) for effect in engine.apply(event))
+    numbers = _Numbers(recording.points, registry)
+    played = 0
+    for stretch in recording.stretches(start, end, points):
+        known = stretch.take(numbers.is_known[stretch.point])
+        for piece in _pieces(known, numbers.piece_ms):
+            last = int(piece.arrived_at[-1])
+            ticks = np.arange(now + SECOND_MS, last, SECOND_MS, dtype=np.int64)
+            yield from engine.play(_block(piece, ticks, numbers))
+            now = Instant(int(ticks[-1]) if len(ticks) else now)
+            played += len(piece)
+            progress(now, played)
+    over = np.arange(1, after_ms(registry) // SECOND_MS + 1, dtype=np.int64) * SECOND_MS + now
+    none = np.zeros(0, dtype=np.int64)
+    yield from engine.play(_block(_NOTHING.take(none), over, numbers))
+
+
+class _Numbers:
+    """Which points of a recording are in the registry, and how much of it is played in one go."""
+
+    def __init__(self, points: Sequence[str], registry: Registry) -> None:
+        self.points = tuple(PointId(name) for name in points)
+        self.is_known = np.array([p in registry.points for p in self.points], dtype=np.bool_)
+        finest = min((p.period_ms for p in registry.points.values()), default=SECOND_MS)
+        wanted = CELLS_MAX * max(finest, SECOND_MS) // max(1, len(registry.points))
+        self.piece_ms = max(HOUR_MS, min(PIECE_MAX_MS, wanted))
+
+
+_NOTHING = Stretch(
+    at=np.zeros(0, dtype=np.int64),
+    point=np.zeros(0, dtype=np.int32),
+    value=np.zeros(0),
+    quality=np.zeros(0, dtype=np.uint8),
+    arrived_at=np.zeros(0, dtype=np.int64),
+)
+
+
+def _pieces(stretch: Stretch, piece_ms: int) -> Iterator[Stretch]:
+    """Yield a stretch cut by time of arrival, so that memory is bounded whatever the recording."""
+    if not len(stretch):
+        return
+    pieces = stretch.arrived_at // piece_ms
+    cuts = [0, *(np.flatnonzero(np.diff(pieces)) + 1).tolist(), len(stretch)]
+    for first, beyond in pairwise(cuts):
+        yield stretch.take(slice(first, beyond))
+
+
+def _block(piece: Stretch, ticks: Int64s, numbers: _Numbers) -> Block:
+    """Return samples as the engine plays them: those of one instant come before its tick."""
+    arrived = piece.arrived_at.astype(np.int64)
+    gateway = filled(piece, "gateway").astype(np.int64)
+    return Block(
+        ticks=ticks,
+        points=numbers.points,
+        gateways=(*piece.gateways, GATEWAY),
+        after=np.searchsorted(ticks, arrived, side="left"),
+        now=arrived,
+        at=piece.at.astype(np.int64),
+        point=piece.point.astype(np.int64),
+        gateway=np.where(gateway == NO_GATEWAY, len(piece.gateways), gateway),
+        value=piece.value,
+        quality=piece.quality.astype(np.int64),
+        reason=filled(piece, "reason").astype(np.int64),
+    )
+
+
+def after_ms(registry: Registry) -> int:
+    """Return how long the clock goes on after the last sample: until the last bins are closed."""
+    finest: dict[str, int] = {}
+    for point in registry.points.values():
+        finest[point.zone] = min(point.period_ms, finest.get(point.zone, point.period_ms))
+    width = max(SECOND_MS, *finest.values(), 0)
+    return width + min(MINUTE_MS, max(2 * SECOND_MS, width // 5)) + SECOND_MS
+
+
+def run_events(
+    events: Iterable[tuple[int, Event]],
+    *,
+    engine: Engine,
+    registry: Registry | None = None,
+    progress: Progress = lambda _at, _samples: None,
+) -> Iterator[tuple[int, Instant, Effect]]:
+    """Yield what the engine makes of a journal's events, with their sequences.
+
+    `registry` stands for whatever registry the journal tells of.
+    """
+    for step in _steps(events):
+        told = [
+            replace(event, registry=registry)
+            if registry is not None and isinstance(event, RegistryChanged)
+            else event
+            for _, event in step
+        ]
+        for (seq, event), effects in zip(step, engine.run(told), strict=True):
+            yield from ((seq, event.at, effect) for effect in effects)
+        progress(step[-1][1].at, step[-1][0])
+
+
+def engine_of(journal: JournalReader, *, with_state: bool) -> tuple[int, Engine]:
+    """Return the engine with which what is kept of a journal begins, and the event before it.
+
+    Where older events are gone it begins with the oldest snapshot: with its state, which is only to
+    be taken from a journal of one's own, or with what of it is plain values.
+    """
+    engine = Engine(HOST_ID)
+    oldest = journal.oldest()
+    if oldest is None or oldest.seq == 0:
+        return 0, engine
+    if with_state:
+        try:
+            state: Engine = pickle.loads(oldest.engine)  # noqa: S301  asked for, our own journal
+        except (pickle.UnpicklingError, AttributeError, ImportError, EOFError) as e:
+            raise StorageError(
+                f"the journal after event {oldest.seq}: its snapshot is of {oldest.code},"
+                f" which this version cannot begin with: {e}"
+            ) from e
+        return oldest.seq, state
+    try:
+        essentials.read(oldest.essentials, engine, at=oldest.at)
+    except (ValueError, KeyError, TypeError) as e:
+        raise StorageError(
+            f"the journal before event {oldest.seq + 1} was kept by newer code than this: {e}"
+        ) from e
+    return oldest.seq, engine
+
+
+def _steps(events: Iterable[tuple[int, Event]]) -> Iterator[list[tuple[int, Event]]]:
+    waiting = iter(events)
+    while step := list(islice(waiting, STEP)):
+        yield step
+
+
+def derived(effects: Iterable[tuple[int, Instant, Effect]]) -> Iterator[Numbered]:
+    """Yield recorded effects as a journal keeps them: sequence, number, kind and body."""
+    now, n = 0, 0
+    for seq, _, effect in effects:
+        if seq != now:
+            now, n = seq, 0
+        if is_recorded(effect):
+            yield (seq, n, *to_record(effect))
+            n += 1
+
+
+def narrowed(
+    registry: Registry, *, zones: Collection[str] = (), points: Collection[str] = ()
+) -> Registry:
+    """Return a registry of some zones, with the meters at their edges, and of some points alone."""
+    kept = {z: zone for z, zone in registry.zones.items() if not zones or z in zones}
+    edges = {i.point for z in kept.values() for i in z.inflow}
+    edges |= {s.point for z in kept.values() for s in z.storage}
+    found = {
+        name: point
+        for name, point in registry.points.items()
+        if (point.zone in kept or name in edges) and (not points or name in points)
+    }
+    if points:
+        used = {p.zone for p in found.values()}
+        kept = {name: zone for name, zone in kept.items() if name in used}
+    return Registry(zones=kept, points=found)
+
+
+def at_cadence(registry: Registry, recording: Registry) -> Registry:
+    """Return a registry whose points speak no oftener than they did when they were recorded."""
+
+    def slowed(name: PointId, point: Point) -> Point:
+        known = recording.points.get(name)
+        if known is None:
+            return point
+        return replace(point, period_ms=max(point.period_ms, known.period_ms))
+
+    points = {name: slowed(name, point) for name, point in registry.points.items()}
+    return replace(registry, points=points)

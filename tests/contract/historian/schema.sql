@@ -1,0 +1,53 @@
+CREATE TRIGGER marks_keep BEFORE UPDATE ON mark
+BEGIN SELECT RAISE(ABORT, 'marks are only added'); END;
+CREATE TRIGGER marks_stay BEFORE DELETE ON mark
+BEGIN SELECT RAISE(ABORT, 'marks are only added'); END;
+CREATE TABLE again (
+  n INTEGER PRIMARY KEY AUTOINCREMENT, day INTEGER NOT NULL, point INTEGER NOT NULL
+);
+CREATE TABLE block (
+  n INTEGER PRIMARY KEY, day INTEGER NOT NULL, tidy INTEGER NOT NULL,
+  at_lo INTEGER NOT NULL, at_hi INTEGER NOT NULL,
+  point_lo INTEGER NOT NULL, point_hi INTEGER NOT NULL,
+  arrived_lo INTEGER NOT NULL, arrived_hi INTEGER NOT NULL,
+  rows INTEGER NOT NULL, body BLOB NOT NULL
+);
+CREATE TABLE file (
+  day INTEGER PRIMARY KEY, revision INTEGER NOT NULL, name TEXT, rows INTEGER NOT NULL,
+  stale INTEGER NOT NULL, layout BLOB NOT NULL
+);
+CREATE TABLE label (
+  number INTEGER PRIMARY KEY, reason TEXT NOT NULL, time_quality TEXT NOT NULL
+);
+CREATE TABLE last (
+  point INTEGER PRIMARY KEY, at INTEGER NOT NULL, value REAL, quality INTEGER NOT NULL,
+  label INTEGER NOT NULL, arrived_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE mark (
+  revision INTEGER PRIMARY KEY, point INTEGER NOT NULL, start INTEGER NOT NULL,
+  end INTEGER NOT NULL, quality INTEGER, reason TEXT NOT NULL, author TEXT NOT NULL,
+  at INTEGER NOT NULL
+);
+CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
+CREATE TABLE point (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+CREATE TABLE property (
+  point INTEGER NOT NULL, since INTEGER NOT NULL, low REAL, period_ms INTEGER NOT NULL,
+  timezone TEXT NOT NULL, PRIMARY KEY (point, since)
+) WITHOUT ROWID;
+CREATE TABLE rollup (
+  width TEXT NOT NULL, day INTEGER NOT NULL, point_lo INTEGER NOT NULL,
+  point_hi INTEGER NOT NULL, rows INTEGER NOT NULL, body BLOB NOT NULL,
+  PRIMARY KEY (width, day, point_lo)
+) WITHOUT ROWID;
+CREATE TABLE source (
+  number INTEGER PRIMARY KEY, gateway TEXT NOT NULL, epoch TEXT NOT NULL,
+  taken TEXT NOT NULL, void INTEGER NOT NULL
+);
+CREATE TABLE trouble (
+  what TEXT PRIMARY KEY, because TEXT NOT NULL, at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX again_of_day ON again (day, point);
+CREATE INDEX block_of_day ON block (
+  day, at_lo, at_hi, point_lo, point_hi, tidy, rows
+);
+-- 2
