@@ -115,7 +115,7 @@ def _examine(path: Path, devices: Path) -> None:
 
 
 def _examine_gateway(path: Path, devices: Path) -> None:
-    """Say every mistake of a gateway's file and of the maps, those of form and of sense together."""
+    """Say every mistake of a gateway's file and of the maps, of form and of sense together."""
     from gateway.config import GatewayConfig, problems
 
     found: list[str] = []
