@@ -5,13 +5,15 @@ No failure of the field leaves this file as an exception: it becomes a `NoAnswer
 Rule 1: frames are parted by 3.5 characters of silence.
 Rule 2: after any reply that was missing or wrong a serial line is left quiet, so that a late one
 comes when nobody waits for it; a TCP connection is dropped.
-Rule 3: as no time is long enough, the device is then first asked something whose reply cannot be
-taken for the one that is missing (a fence): once that is answered, the old one comes no more.
+Rule 3: as no time is long enough, the device is not asked again for what has the length of a reply
+that is missing: one register more is read instead and not used, until the device has answered and
+`DOUBT_S` has passed. Where it refuses that, something shorter is asked first (a fence).
 """
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.pdu import ModbusPDU
@@ -38,15 +40,33 @@ OPEN_S = 3.0
 DRAIN_S = 0.02
 """What an adapter may hold back: the shortest quiet after a device that is given up anyway."""
 
-DOUBTS_MAX = 8
+DOUBTS_MAX = 16
 """So many missing replies of one device are remembered; older ones do not come any more."""
+
+DOUBT_S = 5.0
+"""So late a reply may overtake, or be overtaken by, the answers to later questions."""
 
 NOBODY_BEHIND = frozenset({0x0A, 0x0B})
 """Exceptions by which a converter says that the device behind it does not answer."""
 
 BUSY = 0x06
 
+REFUSED = frozenset({0x01, 0x02, 0x03})
+"""Exceptions by which a device says that it does not give so much."""
+
+ADDRESSES = 65_536
+
 _FUNCTIONS = {Table.COIL: 1, Table.DISCRETE: 2, Table.HOLDING: 3, Table.INPUT: 4}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Doubt:
+    """A reply that is missing: what it would be, and whether the device has answered since."""
+
+    table: Table
+    octets: int
+    since_s: float
+    is_answered: bool = False
 
 
 class Line:
@@ -81,8 +101,8 @@ class Line:
         self._not_before_ms = 0
         self._free_s = 0.0
         """From when on the line may be used again, in the loop's time."""
-        self._doubts: dict[int, deque[tuple[int, int]]] = {}
-        """By unit: function and length of replies that may still come."""
+        self._doubts: dict[int, deque[_Doubt]] = {}
+        """By unit: replies that may still come."""
         self._told_foreign: set[tuple[int, int]] = set()
         self._transaction = 0
         """The last transaction id. They go on over connections, where pymodbus would begin again at
@@ -117,15 +137,32 @@ class Line:
         wire = await self._opened()
         if wire is None:
             return self._nothing(Reason.LINE_DOWN)
-        doubts = self._doubts.get(unit)
-        if doubts and _shape(block) in doubts:
-            self.statistics.fences += 1
-            fenced = await self._ask(wire, unit, _fence(block, doubts), patience_s, pause_s)
-            if isinstance(fenced, NoAnswer) and not fenced.code:
-                return fenced
-            if not wire.is_open:
-                return self._nothing(Reason.LINE_DOWN)
+        missing = self._missing(wire, unit, block.table)
+        if reply_octets(block.table, block.count) not in missing:
+            return await self._ask(wire, unit, block, patience_s, pause_s)
+        self.statistics.fences += 1
+        for other in _others(block, missing):
+            reply = await self._ask(wire, unit, other, patience_s, pause_s)
+            if isinstance(reply, Words) and other.count > block.count:
+                return replace(reply, words=reply.words[: block.count])
+            if isinstance(reply, NoAnswer) and reply.code not in REFUSED:
+                return reply
         return await self._ask(wire, unit, block, patience_s, pause_s)
+
+    def _missing(self, wire: Wire, unit: int, table: Table) -> set[int]:
+        """Return the lengths of replies from a table that may still come; forget the others."""
+        doubts = self._doubts.get(unit)
+        if not doubts:
+            return set()
+        now_s = wire.now_s()
+        kept = [d for d in doubts if not d.is_answered or now_s - d.since_s < DOUBT_S]
+        self._doubts[unit] = deque(kept, maxlen=DOUBTS_MAX)
+        return {d.octets for d in kept if d.table is table}
+
+    def _answered(self, unit: int) -> None:
+        """Take note that a device has answered something since."""
+        for doubt in self._doubts.get(unit, ()):
+            doubt.is_answered = True
 
     async def _ask(
         self, wire: Wire, unit: int, block: Block, patience_s: float | None, pause_s: float
@@ -151,7 +188,7 @@ class Line:
         self.statistics.echoes += wire.judgement.echoed
         code: int = reply.exception_code if reply.isError() else 0
         if code:
-            self._doubts.pop(unit, None)
+            self._answered(unit)
         if code in NOBODY_BEHIND:
             return self._nothing(Reason.TIMEOUT, code=code)
         if code:
@@ -159,7 +196,7 @@ class Line:
         words = _words(reply, unit, block)
         if words is None:
             return self._failed(wire, unit, block, answered=True)
-        self._doubts.pop(unit, None)
+        self._answered(unit)
         turnaround_s = max(0.0, wire.heard_s - wire.sent_s - wire_s - timing.gap_s)
         return Words(at=self._clock.now(), words=words, turnaround_s=turnaround_s)
 
@@ -186,7 +223,8 @@ class Line:
         self.statistics.foreign += heard is Heard.FOREIGN
         self.statistics.noise += heard is Heard.NOISE
         doubts = self._doubts.setdefault(unit, deque(maxlen=DOUBTS_MAX))
-        doubts.append(_shape(block))
+        octets = reply_octets(block.table, block.count)
+        doubts.append(_Doubt(table=block.table, octets=octets, since_s=wire.now_s()))
         quiet_s = DRAIN_S if is_short else max(DRAIN_S, self._quiet_s)
         self._free_s = wire.now_s() + quiet_s
         self.statistics.used_s += quiet_s
@@ -275,19 +313,14 @@ def _words(reply: ModbusPDU, unit: int, block: Block) -> tuple[int, ...] | None:
     return tuple(reply.registers) if len(reply.registers) == block.count else None
 
 
-def _shape(block: Block) -> tuple[int, int]:
-    """Return function and octets of a reply: what tells it from others of the same device."""
-    return _FUNCTIONS[block.table], reply_octets(block.table, block.count)
-
-
-def _fence(block: Block, doubts: deque[tuple[int, int]]) -> Block:
-    """Return a read at the same place whose reply has another length than all that are missing."""
+def _others(block: Block, missing: set[int]) -> Iterator[Block]:
+    """Return reads at the same place whose replies are not missing: a longer and a shorter one."""
     of_bits = block.table.is_of_bits
-    per_item = 1 if of_bits else 2
+    per_item, item = (1, 8) if of_bits else (2, 1)
     here = reply_octets(block.table, block.count) // per_item
     longest = BITS_PER_READ_MAX // 8 if of_bits else REGISTERS_PER_READ_MAX
-    missing = {octets // per_item for f, octets in doubts if f == _FUNCTIONS[block.table]}
-    lengths = (*range(here - 1, 0, -1), *range(here + 1, longest + 1))
-    length = next(n for n in lengths if n not in missing)
-    count = min(length * (8 if of_bits else 1), 65536 - block.address)
-    return Block(table=block.table, address=block.address, count=count, registers=())
+    for lengths in (range(here + 1, longest + 1), range(here - 1, 0, -1)):
+        length = next((n for n in lengths if n * per_item not in missing), None)
+        if length is not None and block.address + length * item <= ADDRESSES:
+            count = length * item
+            yield Block(table=block.table, address=block.address, count=count, registers=())

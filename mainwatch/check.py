@@ -1,7 +1,10 @@
 """`mainwatch check`: read configuration files and recordings, and say everything that is wrong."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
 
 from mainwatch.load import (
     configs_folder,
@@ -17,6 +20,18 @@ from telemetry.register_map import RegisterMap
 
 if TYPE_CHECKING:
     from gateway.plan_report import LinePlan
+
+_STAND_INS: dict[str, Callable[[int], object]] = {
+    "name": lambda n: f"unnamed-{n}",
+    "id": lambda n: f"unnamed-{n}",
+    "group": lambda _: "unnamed",
+    "zone": lambda _: "unnamed",
+    "data": lambda _: "unnamed",
+    "unit": lambda n: 255 - n % 256,
+    "period_s": lambda _: 86_400.0,
+    "point": lambda n: f"unnamed/{n}",
+}
+"""For what a section cannot be without: so that all else in it can be looked at."""
 
 
 def findings(path: Path, devices: Path) -> list[str]:
@@ -97,6 +112,61 @@ def _examine(path: Path, devices: Path) -> None:
             f"{path}: expected one of the tables gateway, server, sim, scenario, registers, policy"
             " or calendar, found none"
         )
+
+
+def _examine_gateway(path: Path, devices: Path) -> None:
+    """Say every mistake of a gateway's file and of the maps, of form and of sense together."""
+    from gateway.config import GatewayConfig, problems
+
+    found: list[str] = []
+    maps: dict[str, RegisterMap] | None = None
+    try:
+        maps = load_register_maps(devices)
+    except ConfigError as e:
+        found.append(str(e))
+    body, stood_in = read_toml(path), set[str]()
+    try:
+        load(path, GatewayConfig)
+    except ConfigError as e:
+        found.insert(0, str(e))
+        stood_in = _stand_in(body, GatewayConfig)
+    if maps is not None:  # nothing can be said of registers while their maps are wrong
+        try:
+            config = GatewayConfig.model_validate(body)
+        except ValidationError:
+            raise ConfigError("; ".join(found)) from None
+        found += [
+            f"{path}: {sentence}"
+            for sentence in problems(config, maps)
+            if not any(key in sentence for key in stood_in)
+        ]
+    if found:
+        raise ConfigError("; ".join(found))
+
+
+def _stand_in(body: dict[str, Any], model: type[BaseModel]) -> set[str]:
+    """Put something that is right in the place of every mistake of form; return the keys."""
+    keys = set()
+    try:
+        model.model_validate(body)
+    except ValidationError as e:
+        for n, mistake in enumerate(e.errors()):
+            *way, last = mistake["loc"]
+            at: Any = body
+            try:
+                for step in way:
+                    at = at[step]
+            except (KeyError, IndexError, TypeError):
+                continue
+            if not isinstance(at, dict):
+                continue
+            at.pop(last, None)  # an optional key has its default then
+            if last in _STAND_INS:
+                at[last] = _STAND_INS[str(last)](n)
+            keys.add(
+                "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in mistake["loc"])[1:]
+            )
+    return keys
 
 
 def _examine_scenario(path: Path, devices: Path) -> None:

@@ -72,8 +72,9 @@ def test_gateway_server_and_simulator_agree(body: Body) -> None:
             lambda b: b["converter"][1]["device"][0].update(map="manometer"),
             (
                 "converter[1].device[0].map: expected one of cabinet-io, electromagnetic-meter,"
-                " heat-meter, level-transmitter, pressure-transmitter, pressure-transmitter-ma,"
-                " pulse-counter, volume-corrector, was 'manometer'"
+                " electromagnetic-meter-net, heat-meter, io-module, level-transmitter,"
+                " pressure-logger, pressure-transmitter, pressure-transmitter-ma, pulse-counter,"
+                " pulse-counter-two, ultrasonic-meter, volume-corrector, was 'manometer'"
             ),
         ),
         (

@@ -139,18 +139,50 @@ def test_a_late_reply_is_never_the_answer_to_the_next_question(late_s):
         assert isinstance(value, Reason) or value == (100 * n, 100 * n + 1)
 
 
-def test_after_a_missing_reply_the_device_is_asked_for_another_length_first():
+def test_after_a_missing_reply_one_register_more_is_read_and_not_used():
     asked_counts = []
 
     def answer(asked: bytes) -> list[tuple[float, bytes]]:
         asked_counts.append(int.from_bytes(asked[4:6], "big"))
         return [] if len(asked_counts) == 1 else [(0.001, honest(asked))]
 
-    replies, line = ask(answer, block(0), block(100), block(200))
+    replies, line = ask(answer, block(0), block(100), block(200, 5), block(300))
 
-    assert asked_counts == [2, 1, 2, 2]
-    assert values(replies) == [Reason.TIMEOUT, (100, 101), (200, 201)]
-    assert line.statistics.fences == 1
+    assert asked_counts == [2, 3, 5, 3]
+    assert values(replies) == [
+        Reason.TIMEOUT, (100, 101), (200, 201, 202, 203, 204), (300, 301)
+    ]  # fmt: skip
+    assert line.statistics.fences == 2
+
+
+def test_a_device_that_gives_no_register_more_is_asked_for_less_first():
+    asked_counts = []
+
+    def answer(asked: bytes) -> list[tuple[float, bytes]]:
+        count = int.from_bytes(asked[4:6], "big")
+        asked_counts.append(count)
+        if len(asked_counts) == 1:
+            return []
+        return [(0.001, refusal(asked, 2) if count > 2 else honest(asked))]
+
+    replies, _ = ask(answer, block(0), block(100))
+
+    assert asked_counts == [2, 3, 1, 2]
+    assert values(replies) == [Reason.TIMEOUT, (100, 101)]
+
+
+@pytest.mark.parametrize("late_s", [0.15, 0.25, 0.4, 0.7])
+def test_a_reply_that_is_overtaken_by_later_ones_is_not_believed(late_s):
+    held = []
+
+    def answer(asked: bytes) -> list[tuple[float, bytes]]:
+        held.append(asked)
+        return [(late_s if len(held) == 1 else 0.05, honest(asked))]
+
+    replies, _ = ask(answer, *(block(100 * n) for n in range(15)))
+
+    for n, value in enumerate(values(replies)):
+        assert isinstance(value, Reason) or value == (100 * n, 100 * n + 1)
 
 
 def test_a_unit_that_answers_for_another_is_named_and_counted(caplog):

@@ -243,6 +243,24 @@ def test_check_names_line_device_and_key_of_every_mistake(tmp_path: Path):
     assert f"{path}: {key}: unit 1 is already used by line[0].device[0].unit" in sense.stdout
 
 
+def test_mistakes_of_form_hide_no_mistakes_of_sense(tmp_path: Path):
+    path = tmp_path / "gateway.toml"
+    path.write_text(
+        GATEWAY.replace("unit = 2", "unit = 300")
+        .replace("baud = 1200", "baud = 1200\nspeed = 3")
+        .replace('"flow"', '"flwo"')
+        .replace('serial = "/dev/ttyUSB0"', "")
+    )
+
+    said = mainwatch("check", path).stdout
+
+    assert len(said.splitlines()) == 4
+    assert "line rs485-1: line[0].speed: unknown key" in said
+    assert "line rs485-1, device cabinet-1: line[0].device[1].unit: Input should be" in said
+    assert "line rs485-1: line[0].serial: required as kind is rtu" in said
+    assert "line rs485-1, device meter-1: line[0].device[0].point[0].register: expected" in said
+
+
 def test_the_mistakes_of_all_register_maps_are_told_at_once(tmp_path: Path):
     maps = tmp_path / "devices"
     maps.mkdir()
