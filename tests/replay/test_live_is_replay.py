@@ -58,9 +58,8 @@ def disturbed(chance: random.Random) -> list[Event]:
             found[-1] = replace(event, payload=bytes(data))
         elif fate < 0.11:
             found.append(replace(event, topic=f"spBv1.0/demo/NDATA/gw-{chance.randrange(4)}"))
-    for _ in range(40):
-        found.append(Tick(at=Instant(found[-1].at + 1_000)))
-    return found
+    last = found[-1].at
+    return found + [Tick(at=Instant(last + 1_000 * n)) for n in range(1, 40)]
 
 
 class _Live:
