@@ -16,9 +16,12 @@ from telemetry.instant import Instant
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Bucket:
-    """The usable samples of one stretch of time: lowest, mean, highest, how many."""
+    """The usable samples of one stretch of time: lowest, mean, highest, how many.
+
+    Not frozen, which would take four times as long for a chart's thousand of them.
+    """
 
     at: Instant
     width_ms: int
