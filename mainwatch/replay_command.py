@@ -191,6 +191,7 @@ def _play_out(options: argparse.Namespace) -> int:
     from server.config import BrokerSection
     from server.history.recording import open_recording
     from server.replay.onto_broker import Wishes, play_out
+    from telemetry.loopback import broker_problems
 
     recording = open_recording(options.source)
     asked = _asked(options)
@@ -200,6 +201,16 @@ def _play_out(options: argparse.Namespace) -> int:
         raise ConfigError(f"--broker: expected HOST:PORT, was {options.broker!r}")
     files = {f"{n}_file": getattr(options, f"{n}_file") for n in ("password", "ca", "cert", "key")}
     broker = BrokerSection(host=host, port=int(port), username=options.username, **files)
+    wrong = broker_problems(
+        host,
+        username=options.username,
+        password=options.password_file,
+        ca=options.ca_file,
+        cert=options.cert_file,
+        key=options.key_file,
+    )
+    if wrong:
+        raise ConfigError("; ".join(wrong))
     with _progress("play", recording.begin, recording.end) as progress:
         wishes = Wishes(
             broker=broker,

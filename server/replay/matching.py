@@ -79,7 +79,8 @@ class Proposal:
 class Verdict:
     """What became of a proposal: by which of its dispatches, and of which truth, by its number.
 
-    Of a false one `nearest` is the truth that it might have meant, going on at that time.
+    Of a false one `nearest` is the truth that it might have meant, going on at that time; it has no
+    distance where the proposal has no place.
     """
 
     proposal: Proposal
@@ -204,7 +205,8 @@ def _claim(
         distance = ground.distance_m(said, truth) if truth.kind in LOSS else None
         is_there = distance <= NEAR_M if distance is not None else _is_in_place(said, truth)
         if not is_there:
-            beyond.append((inf if distance is None else distance, n))
+            if distance is not None and (distance < inf or truth.zone == said.zone):
+                beyond.append((distance, n))
             continue
         is_late = said.at - truth.begin > window_ms(truth)
         outcome = Outcome.LATE if is_late else Outcome.FOUND
@@ -215,13 +217,12 @@ def _claim(
         choices.append((_RANK[outcome], kind, near, -truth.begin, n, outcome, distance))
     if not choices:
         away, nearest = min(beyond, default=(inf, None))
-        known = None if away == inf else away
         return Verdict(
             proposal=proposal,
             outcome=Outcome.FALSE,
             by=said,
-            distance_m=known,
-            nearest=nearest if known is not None else None,
+            distance_m=None if away == inf else away,
+            nearest=nearest,
         )
     *_, n, outcome, distance = min(choices)
     return Verdict(proposal=proposal, outcome=outcome, by=said, truth=n, distance_m=distance)

@@ -126,6 +126,7 @@ def test_a_zone_alone_says_nothing_of_another(recording, tmp_path):
         (["--speed", "0"], "--speed: expected more than 0"),
         (["--from", "2050-01-01T00:00:00Z"], "--from, --to: expected a part of"),
         (["--speed", "5", "--broker", "nowhere"], "--broker: expected HOST:PORT"),
+        (["--speed", "5", "--broker", "192.0.2.1:8883"], "broker"),
     ],
 )
 def test_what_cannot_be_done_is_refused(recording, arguments, complaint):

@@ -47,6 +47,7 @@ def test_a_proposal_without_a_place_is_false_where_the_truth_has_one():
     found = scored([said(x=None, y=None)], [truth()])
 
     assert (found.found, found.missed, found.false.count) == (0, 1, 1)
+    assert (found.verdicts[0].nearest, found.verdicts[0].distance_m) == (0, None)
 
 
 def test_a_truth_without_a_place_is_found_by_its_zone():
