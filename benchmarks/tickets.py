@@ -59,14 +59,14 @@ async def _measure(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
     confirmed: list[str] = []
     times: list[float] = []
     refused = Counter[str]()
-    begin = time.perf_counter()
+    begin, busy = time.perf_counter(), time.process_time()
     async with asyncio.TaskGroup() as group:
         for n in range(CLIENTS):
             rng = random.Random(seed * 100 + n)
             group.create_task(
                 _client(desk, n, rng, tickets, begin + seconds, confirmed, times, refused)
             )
-    took = time.perf_counter() - begin
+    took, busy = time.perf_counter() - begin, time.process_time() - busy
     whole = await desk.trail_break() is None
     await desk.close()
     lost = _lost(folder / "desk.db", confirmed)
@@ -79,6 +79,7 @@ async def _measure(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
         "per_s": round(len(confirmed) / took, 1),
         "p50_ms": round(times[len(times) // 2] * 1000, 2),
         "p99_ms": round(times[int(len(times) * 0.99)] * 1000, 2),
+        "cpu_ms": round(busy / len(times) * 1000, 2),
         "lost_updates": lost,
         "trail_whole": whole,
     }

@@ -285,10 +285,10 @@ class Cases:
                     select(Work).where(Work.start <= now, Work.end > now, Work.state == "begun")
                 )
             )
+            live = cases.DECIDED - cases.FINAL
             decided = {
                 alarm
-                for case in await session.scalars(select(Case))
-                if State(case.state) in cases.DECIDED
+                for case in await session.scalars(select(Case).where(Case.state.in_(live)))
                 for alarm in case.alarms
             }
             shown = {}

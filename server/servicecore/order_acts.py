@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.servicecore.ground import Ground, find
@@ -15,7 +15,7 @@ from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.verbs import Verb
 from server.servicecore.rules.workorder import SETTLED, Evidence
 from server.servicecore.store.registers import Call
-from server.servicecore.store.tables import Ticket
+from server.servicecore.store.tables import Entry, Ticket
 from telemetry.instant import Instant
 
 HAND_OVER = "hand_over"
@@ -38,7 +38,12 @@ class OrderActs:
     async def urge(self, ticket: str, *, actor: Person, text: str) -> int:
         """Ask for speed, and return how often that was done: 催办 (R95)."""
         await self._note(ticket, Verb.URGE, Right.URGE, actor=actor, text=text)
-        return sum(e.verb == Verb.URGE for e in await self._orders.history(ticket))
+        counted = select(func.count()).select_from(Entry)
+        async with self._ground.database.reading() as session:
+            found = await session.scalar(
+                counted.where(Entry.entity == ticket, Entry.verb == Verb.URGE)
+            )
+        return found or 0
 
     async def ask_instruction(self, ticket: str, *, actor: Person, text: str, of: str) -> None:
         """Ask the department or the leader what to do (R96)."""
