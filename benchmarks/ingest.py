@@ -3,13 +3,8 @@
 A private mosquitto, the intake as the process it is in service (journal, engine and historian on
 the disk of --folder), and this process as many gateways, each with a connection of its own. Every
 message is one scan of one device; its points are in the registry, so the detectors see them. The
-<<<<<<< HEAD
 messages are offered on a fixed schedule, whatever the server does; the delay is from the
 publication of a message to the receipt of the acknowledgement that covers it.
-=======
-messages are offered on a fixed schedule; the delay is from the publication
-of a message to the receipt of the acknowledgement that covers it.
->>>>>>> 272b8e8 (Keep a line within its measure)
 """
 
 import argparse
