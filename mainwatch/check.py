@@ -60,24 +60,6 @@ def plans(path: Path, devices: Path) -> "tuple[LinePlan, ...]":
     return plans(load(path, GatewayConfig), load_register_maps(devices))
 
 
-def _examine_gateway(path: Path, devices: Path) -> None:
-    from gateway import config as gateway
-
-    found: list[str] = []
-    maps: dict[str, RegisterMap] = {}
-    try:
-        maps = load_register_maps(devices)
-    except ConfigError as e:
-        found.append(str(e))
-    try:
-        config = load(path, gateway.GatewayConfig)
-    except ConfigError as e:
-        raise ConfigError("; ".join([str(e), *found])) from None
-    if found:  # nothing can be said of registers while their maps are wrong
-        raise ConfigError("; ".join(found))
-    refuse(path, gateway.problems(config, maps))
-
-
 def _examine(path: Path, devices: Path) -> None:
     body = read_toml(path)
     if "gateway" in body:
