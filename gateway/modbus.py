@@ -123,6 +123,12 @@ class Line:
         self.statistics.last_progress_ms = self._clock.monotonic_ms()
         return reply
 
+    def end(self) -> None:
+        """Close it for good, and let others have it."""
+        self.close()
+        if self._loan is not None:
+            self._loan.release()
+
     def close(self) -> None:
         """Close it; the next request opens it again."""
         if self._wire is not None:

@@ -79,7 +79,7 @@ class Poller:
                 self._let_go(schedule, clock.monotonic_ms())
                 self._measure(clock.monotonic_ms())
         finally:
-            self.line.close()
+            self.line.end()
 
     def _enter(self, schedule: Schedule) -> None:
         """Put all polls into the schedule; those that were there stay where they are."""
