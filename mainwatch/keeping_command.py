@@ -62,20 +62,32 @@ def _add_user(commands: Any) -> None:
     user.add_argument("--data", type=Path, required=True, help="the server's data folder")
     user.add_argument("--json", action="store_true", help="for machines")
     acts = user.add_subparsers(required=True, metavar="ACT")
-    acts.add_parser("list", help="everybody").set_defaults(act=_list)
-    new = acts.add_parser("add", help="add a person; prints the link that chooses a password")
+    _add_act(acts, "list", "everybody", _list)
+    new = _add_act(
+        acts, "add", "add a person; prints the link that chooses a password", _add_person
+    )
+    new.epilog = "example: mainwatch user --data DATA add wang --name 王芳 --role dispatcher"
     new.add_argument("login")
     new.add_argument("--name", required=True, help="as the trail shall name them")
     new.add_argument("--role", action="append", required=True, help="may be given again")
     new.add_argument("--unit", default="", help="whose orders a desk or a crew works")
-    new.set_defaults(act=_add_person)
-    link = acts.add_parser("link", help="a new link for somebody who has forgotten the password")
+    link = _add_act(acts, "link", "a new link for somebody who has forgotten the password", _link)
+    link.epilog = "example: mainwatch user --data DATA link wang"
     link.add_argument("login")
-    link.set_defaults(act=_link)
-    close = acts.add_parser("close", help="close an account and end its sessions")
+    close = _add_act(acts, "close", "close an account and end its sessions", _close)
+    close.epilog = "example: mainwatch user --data DATA close wang"
     close.add_argument("login")
-    close.set_defaults(act=_close)
     user.set_defaults(run=_user, extra="server")
+
+
+def _add_act(
+    acts: Any, name: str, what: str, act: Callable[[argparse.Namespace, Any], Awaitable[None]]
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = acts.add_parser(
+        name, help=what, epilog=f"example: mainwatch user --data DATA {name}"
+    )
+    parser.set_defaults(act=act)
+    return parser
 
 
 def _backup(options: argparse.Namespace, serve: Serve) -> int:
