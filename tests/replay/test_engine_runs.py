@@ -34,6 +34,7 @@ def stream(seed):
         wire.dbirth(START, "d", names),
     ]
     pause = chance.randrange(200, SECONDS)
+    asleep = chance.randrange(300, SECONDS)
     for s in range(SECONDS):
         at = START + 1000 * s + (600_000 if s > pause else 0)
         pressures, flow = town.at(s)
@@ -53,6 +54,8 @@ def stream(seed):
             events += [wire.nbirth(at), wire.dbirth(at, "d", names)]
         if s == 900:
             events.append(RegistryChanged(at=at, registry=registry(low=290.0)))
+        if s < asleep <= s + 240:  # the machine slept, or a batch stalled
+            continue
         if chance.random() < 0.95:
             events.append(Tick(at=at + 999))
     return events

@@ -33,14 +33,16 @@ STREAM = stream()
 def disturbed(chance: random.Random) -> list[Event]:
     """Return a part of the stream with messages lost, repeated, swapped, mutated and made up.
 
-    What comes before the part is a time in which the server was down.
+    The clock may leap before the part and after it, as when the machine slept; sometimes the server
+    was down meanwhile.
     """
     start = chance.randrange(6, 700)
     found: list[Event] = list(STREAM[:6])
-    found += [
-        Started(at=STREAM[start].at, version="1", settings={}),
-        Linked(at=STREAM[start].at, up=True),
-    ]
+    if chance.random() < 0.5:
+        found += [
+            Started(at=STREAM[start].at, version="1", settings={}),
+            Linked(at=STREAM[start].at, up=True),
+        ]
     for event in STREAM[start : start + 350]:
         found.append(event)
         if not isinstance(event, Arrived):
@@ -58,7 +60,7 @@ def disturbed(chance: random.Random) -> list[Event]:
             found[-1] = replace(event, payload=bytes(data))
         elif fate < 0.11:
             found.append(replace(event, topic=f"spBv1.0/demo/NDATA/gw-{chance.randrange(4)}"))
-    last = found[-1].at
+    last = chance.choice([found[-1].at, found[-1].at + 130_000, STREAM[-1].at])
     return found + [Tick(at=Instant(last + 1_000 * n)) for n in range(1, 40)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from server.engine.detectors.block import Block
 from server.engine.detectors.finding import Board, Finding
-from server.engine.detectors.grid import Bools, Ints
+from server.engine.detectors.grid import Bools, Ints, ticks_before
 from server.engine.effects import AlarmKind
 from server.engine.registry import Point
 from telemetry.instant import DAY_MS, MINUTE_MS, SECOND_MS, Instant
@@ -49,6 +49,7 @@ class Clocks:
         self._unjudged: dict[str, _Unjudged] = {}
         self._board = Board(hold_ms=HOLD_MS)
         self._awake_until = Instant(0)
+        self._last_tick = Instant(0)
 
     def run(
         self, block: Block, watched: Ints, is_in_time: Bools, points: dict[PointId, Point]
@@ -58,7 +59,7 @@ class Clocks:
         Findings come with the number of their tick.
         """
         acts = self._acts(block, watched, is_in_time)
-        is_awake = block.ticks <= self._awake_until
+        is_awake = ticks_before(block.ticks, self._last_tick) <= self._awake_until
         findings: list[tuple[int, Finding]] = []
         done = 0
         for place, is_excuse in acts:
@@ -68,8 +69,12 @@ class Clocks:
             changed = self._note(block, place, points, is_excuse=is_excuse)
             if changed is not None:
                 self._awake_until = Instant(max(self._awake_until, changed + AWAKE_MS))
-                is_awake[after:] |= block.ticks[after:] <= self._awake_until
-        return findings + self._look(block.ticks, done, len(block.ticks), is_awake)
+                earlier = ticks_before(block.ticks[after:], changed)
+                is_awake[after:] |= earlier <= self._awake_until
+        findings += self._look(block.ticks, done, len(block.ticks), is_awake)
+        if len(block.ticks):
+            self._last_tick = Instant(int(block.ticks[-1]))
+        return findings
 
     def _acts(self, block: Block, watched: Ints, is_in_time: Bools) -> list[tuple[int, bool]]:
         """Return the samples that matter: the late ones, and the first in time after each."""
@@ -113,7 +118,9 @@ class Clocks:
         for unjudged in self._unjudged.values():
             if unjudged.is_told:
                 age = ticks[begin:end] - unjudged.last
-                is_stale |= (age >= FORGET_MS) & (age < FORGET_MS + AWAKE_MS)
+                last = int(ticks[begin - 1]) if begin else self._last_tick
+                earlier = ticks_before(age, last - unjudged.last)
+                is_stale |= (age >= FORGET_MS) & (earlier < FORGET_MS + AWAKE_MS)
         awake = begin + np.flatnonzero(is_awake[begin:end] | is_stale)
         for n in awake.tolist():
             if n > begin:

@@ -185,6 +185,11 @@ class Grid:
             self.last_at[slow] = at[newest, np.arange(len(slow))]
 
 
+def ticks_before(ticks: Ints, last: int) -> Ints:
+    """Return the tick before each; `last` is the one before the first."""
+    return np.concatenate([[last], ticks])[: len(ticks)]
+
+
 def grace_ms(width_ms: int) -> int:
     """Return how long after its end a bin waits for stragglers: 2 s up to 60 s."""
     if width_ms <= 5 * SECOND_MS:

@@ -11,7 +11,7 @@ import numpy as np
 
 from server.engine.detectors.block import REASONS, Block
 from server.engine.detectors.finding import Board, Finding
-from server.engine.detectors.grid import Bools, Ints
+from server.engine.detectors.grid import Bools, Ints, ticks_before
 from server.engine.effects import AlarmKind
 from server.engine.registry import Point
 from telemetry.instant import SECOND_MS, Instant
@@ -81,6 +81,7 @@ class Silence:
         self._down_since: Instant | None = None
         self._board = Board(hold_ms=HOLD_MS)
         self._awake_until = Instant(0)
+        self._last_tick = Instant(0)
         self._codes: dict[str, int] = {}
         self._gateway_of = np.zeros(0, dtype=np.int64)
         self._was_bad = np.zeros(0, dtype=np.bool_)
@@ -194,7 +195,7 @@ class Silence:
 
         To look at more of them than needed changes nothing.
         """
-        is_awake: Bools = ticks <= self._awake_until
+        is_awake: Bools = ticks_before(ticks, self._last_tick) <= self._awake_until
         moments = [int(heard.now[place]) for place, _ in changes]
         moments += [m + FAULT_MS for m in moments]
         bad = np.flatnonzero(self._was_bad).tolist()
@@ -203,11 +204,13 @@ class Silence:
         ]
         start = (self._since or Instant(0)) + START_MS
         last = np.maximum(self._last_at, start - self._thresholds)
-        moments += _crossings(heard.number, heard.now, last, self._thresholds, ticks)
+        moments += _crossings(
+            heard.number, heard.now, last, self._thresholds, ticks, since=self._last_tick
+        )
         moments += self._gateway_crossings(heard, last, ticks)
         for moment in moments:
             lo, hi = np.searchsorted(ticks, [moment, moment + AWAKE_MS + 1]).tolist()
-            is_awake[lo:hi] = True
+            is_awake[lo : hi + 1] = True  # ticks may be far apart: the first after it counts too
         reached = max([*ticks[-1:].tolist(), *heard.now[-1:].tolist()], default=0)
         past = [m for m in moments if m <= reached]
         self._wake(Instant(max(past, default=0)), for_ms=AWAKE_MS)
@@ -222,7 +225,7 @@ class Silence:
         np.minimum.at(shortest, self._gateway_of[is_known], self._thresholds[is_known])
         np.minimum.at(shortest, heard.gateway, self._thresholds[heard.number])
         patience = shortest - 3 * SECOND_MS
-        return _crossings(heard.gateway, heard.now, latest, patience, ticks)
+        return _crossings(heard.gateway, heard.now, latest, patience, ticks, since=self._last_tick)
 
     def _look(
         self,
@@ -249,8 +252,10 @@ class Silence:
         while change is not None:
             self._change(heard, *change)
             change = next(waiting, None)
-        if len(ticks) and not is_awake[-1]:
-            self._board.hold(Instant(int(ticks[-1])))
+        if len(ticks):
+            self._last_tick = Instant(int(ticks[-1]))
+            if not is_awake[-1]:
+                self._board.hold(self._last_tick)
         return findings
 
     def _change(self, heard: Hearings, place: int, what: int) -> None:
@@ -408,10 +413,13 @@ class Silence:
         return holding
 
 
-def _crossings(number: Ints, now: Ints, last: Ints, patience_ms: Ints, ticks: Ints) -> list[int]:
+def _crossings(
+    number: Ints, now: Ints, last: Ints, patience_ms: Ints, ticks: Ints, *, since: Instant
+) -> list[int]:
     """Return when silences become long enough to be told, and when those end.
 
-    `number` and `now` are of hearings; `last` and `patience_ms` of everybody who may be heard.
+    `number` and `now` are of hearings; `last` and `patience_ms` of everybody who may be heard;
+    `since` is the last tick before these.
     """
     order = np.argsort(number, kind="stable")
     who, heard = number[order], now[order]
@@ -423,7 +431,7 @@ def _crossings(number: Ints, now: Ints, last: Ints, patience_ms: Ints, ticks: In
     newest[number] = now
     to_come = newest + patience_ms
     if len(ticks):
-        near = (to_come <= ticks[-1]) & (to_come + AWAKE_MS >= ticks[0])
+        near = (to_come <= ticks[-1]) & (to_come + AWAKE_MS >= since)
         begins = np.concatenate([begins, to_come[near]])
     moments: list[int] = np.unique(np.concatenate([begins, heard[is_long]])).tolist()
     return moments
