@@ -52,7 +52,7 @@ def findings(path: Path, devices: Path) -> list[str]:
 
 def plans(path: Path, devices: Path) -> "tuple[LinePlan, ...]":
     """Return how each line of a gateway's file would be read; none of any other file."""
-    if "gateway" not in read_toml(path):
+    if path.is_dir() or "gateway" not in read_toml(path):
         return ()
     from gateway.config import GatewayConfig
     from gateway.plan_report import plans

@@ -67,11 +67,15 @@ def load_register_maps(folder: Path) -> dict[str, RegisterMap]:
     return found
 
 
+_REGISTER_MAP = TypeAdapter(RegisterMap)
+"""Made once: it takes longer than to read a dozen maps."""
+
+
 def load_register_map(path: Path) -> RegisterMap:
     """Return the register map in a file. Raises `ConfigError` with every mistake."""
     body = read_toml(path)
     try:
-        found = TypeAdapter(RegisterMap).validate_python(body)
+        found = _REGISTER_MAP.validate_python(body)
     except ValidationError as e:
         raise ConfigError("; ".join(f"{path}: {line}" for line in told(e, body))) from None
     refuse(path, found.problems())

@@ -4,10 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support import requirements
 
 collect_ignore = ["contract/sparkplug_peer.py"]  # runs in an environment of its own
+
+
+settings.register_profile("house", deadline=None)  # how long things take is for benchmarks
+settings.load_profile("house")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

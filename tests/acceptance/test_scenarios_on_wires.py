@@ -92,8 +92,9 @@ def stored(folder):
             id_: layout_from_json(device, metrics)
             for id_, device, metrics in db.execute("SELECT id, device, metrics FROM layout")
         }
-        for layout, body in db.execute("SELECT layout, body FROM row ORDER BY first"):
-            for sample in unpack(body, [m.point for m in layouts[layout].metrics]):
+        for layout, n, body in db.execute("SELECT layout, n, body FROM row ORDER BY first"):
+            scan = [m.point for m in layouts[layout].metrics]
+            for sample in unpack(body, scan * (n // len(scan))):
                 found[sample.point].append(sample)
     return found
 

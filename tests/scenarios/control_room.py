@@ -53,20 +53,34 @@ def _ms(stamp) -> int:
     return round(stamp.timestamp() * 1000)
 
 
+class Room:
+    """An engine that hears events in runs, and what it says."""
+
+    def __init__(self):
+        self.engine, self.said, self.incidents, self.waiting = Engine("mainwatch"), [], {}, []
+
+    def apply(self, event):
+        self.waiting.append(event)
+        if len(self.waiting) == 500:
+            self.hear()
+
+    def hear(self):
+        effects = [e for told in self.engine.run(self.waiting) for e in told]
+        self.waiting.clear()
+        for e in effects:
+            if isinstance(e, AlarmRaised):
+                self.said.append(Said(at=e.at, kind=e.kind.value, zone=e.zone, alarm=e.alarm))
+            elif isinstance(e, IncidentOpened | IncidentUpdated):
+                self.incidents.update(dict.fromkeys(e.alarms, e.incident))
+
+
 def listen(folder: Path, server_toml: Path, *, past: Path | None, cadence_s: int) -> list[Said]:
     """Return every alarm of a control room that was taught by `past` and then heard `folder`."""
     rows = rows_of(folder)
     start = rows[0][0] - 1000  # no longer, as points unheard for a minute are silent
     known = registry(server_toml, period_ms=1000 * cadence_s)
-    engine, said, incidents = Engine("mainwatch"), [], {}
-
-    def apply(event):
-        for e in engine.apply(event):
-            if isinstance(e, AlarmRaised):
-                said.append(Said(at=e.at, kind=e.kind.value, zone=e.zone, alarm=e.alarm))
-            elif isinstance(e, IncidentOpened | IncidentUpdated):
-                incidents.update(dict.fromkeys(e.alarms, e.incident))
-
+    room = Room()
+    apply = room.apply
     apply(RegistryChanged(at=start, registry=known))
     for day in days(past) if past is not None else ():
         apply(Imported(at=start, source="past", rows=day))
@@ -89,7 +103,8 @@ def listen(folder: Path, server_toml: Path, *, past: Path | None, cadence_s: int
     for _ in range(5):
         now += ticks
         apply(Tick(at=now))
-    return [replace(s, incident=incidents[s.alarm]) for s in said]
+    room.hear()
+    return [replace(s, incident=room.incidents[s.alarm]) for s in room.said]
 
 
 def _metric(name, at, value, reason, came):

@@ -32,7 +32,7 @@ def live(town, seconds, *, start=0, mute=(), historical=False, detectors=None):
     if detectors is None:
         detectors = Detectors()
         detectors.apply(RegistryChanged(at=START, registry=registry()), [])
-    found = []
+    events, arrivals = [], []
     for s in range(start, seconds):
         at = START + 1000 * s
         accepted = Accepted(
@@ -43,10 +43,11 @@ def live(town, seconds, *, start=0, mute=(), historical=False, detectors=None):
             samples=Samples.of(scan(town, s, at, mute=mute)),
             is_historical=historical,
         )
-        detectors.apply(Arrived(at=at + 200, topic="", payload=b""), [accepted])
-        findings = detectors.apply(Tick(at=at + 1000), [])
-        found += [(s + 1, f) for f in findings if f.kind not in INSTRUMENT]
-    return found
+        events += [Arrived(at=at + 200, topic="", payload=b""), Tick(at=at + 1000)]
+        arrivals += [[accepted], []]
+    told = detectors.run(events, arrivals)
+    seconds_told = [(start + 1 + n // 2, f) for n, found in enumerate(told) for f in found]
+    return [(s, f) for s, f in seconds_told if f.kind not in INSTRUMENT]
 
 
 def kinds(found):

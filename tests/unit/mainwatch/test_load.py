@@ -94,7 +94,7 @@ def test_an_override_that_leads_nowhere_is_refused(tmp_path: Path, override: str
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (("[[zone]]", '[page]\nhost = "192.0.2.7"\n[[zone]]'), "page.host: expected a loopback"),
+        (("[[zone]]", '[page]\nhost = "192.0.2.7"\n[[zone]]'), "page.sign_in: expected true"),
         (("[[zone]]", '[broker]\nhost = "192.0.2.7"\n[[zone]]'), "broker.ca_file: required"),
         (("Asia/Shanghai", "Asia/Shangri-La"), "zone[0].timezone: expected an IANA time zone"),
         (('point = "n/flow"', 'point = "n/fl"'), "zone[0].inflow[0]: expected a flow point"),

@@ -10,8 +10,15 @@ import pytest
 from server.servicecore.desk import Desk
 from tests.support.books import book
 from tests.support.plant import Journal, ManualClock
+from tests.support.templates import migrated_once
 
 Result = TypeVar("Result")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _databases_begin_as_copies() -> Iterator[None]:
+    with migrated_once():
+        yield
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A plant with one burst, and a browser without scripts that looks at it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -20,8 +20,15 @@ from tests.support.plant import (
     registry,
     seen,
 )
+from tests.support.templates import migrated_once
 
 Act = Callable[[httpx.AsyncClient, Desk], Awaitable[object]]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _databases_begin_as_copies() -> Iterator[None]:
+    with migrated_once():
+        yield
 
 
 @pytest.fixture
