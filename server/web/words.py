@@ -11,8 +11,13 @@ LANGUAGES = ("zh-CN", "en")
 """The first is what a reader gets who asks for neither."""
 
 _FOLDER = Path(__file__).parent / "locales"
-_CODES = {"state": "state.", "step": "step."}
-"""Facts of a refusal that are codes, and where their words are."""
+_CODES = {
+    "state": ("state", "case", "work"),
+    "step": ("step", "do", "verb"),
+    "role": ("role",),
+    "allowed_words": ("role", "do", "category", "code", "state", "work", "severity"),
+}
+"""Facts of a refusal that are codes or lists of them, and where their words are."""
 
 
 class Words:
@@ -27,12 +32,22 @@ class Words:
         """Return the words of a key with the facts filled in; an unknown key is our mistake."""
         return self.entries[key].format(**facts)
 
+    def code(self, prefix: str, code: object) -> str:
+        """Return the words of a code; one that only a utility's own files know stays as it is."""
+        return self.entries.get(f"{prefix}.{code}", str(code))
+
+    def _first(self, code: str, prefixes: tuple[str, ...]) -> str:
+        found = (self.entries.get(f"{prefix}.{code}") for prefix in prefixes)
+        return next((words for words in found if words), code)
+
     def refusal(self, refused: Refused) -> str:
         """Return why something was refused."""
         facts = dict(refused.facts)
-        for name, prefix in _CODES.items():
+        for name, prefixes in _CODES.items():
             if name in facts:
-                facts[name] = self.entries.get(prefix + facts[name], facts[name])
+                codes = facts[name].split(", ")
+                words = [self._first(code, prefixes) for code in codes]
+                facts[name] = self.say("list.comma").join(words)
         if "fields" in facts:
             names = facts["fields"].split(", ")
             words = [self.entries.get(f"field.{name}", name) for name in names]
