@@ -14,6 +14,7 @@ from server.servicecore.desk import Desk
 from server.servicecore.rules.refusal import Refused
 from server.web import (
     api,
+    api_records,
     auth,
     case_pages,
     contact_pages,
@@ -51,6 +52,7 @@ def create_app(
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
     app.include_router(api.routes(desk, feed, clock))
+    app.include_router(api_records.routes(desk, clock))
     sheet = Sheet(desk, renderer, clock)
     for part in (order_pages, case_pages, contact_pages, plan_pages, record_pages):
         app.include_router(part.routes(sheet))
@@ -73,9 +75,9 @@ def create_app(
     @app.exception_handler(RefusedCommand)
     async def refused(request: Request, error: RefusedCommand) -> Response:
         screen = Screen(viewer_of(request), await desk.registry())
-        is_missing = isinstance(error, Refused) and error.key == "unknown"
-        status = 404 if is_missing and request.method == "GET" else 409
-        return await say(request, status, said(screen, error))
+        key = error.key if isinstance(error, Refused) else ""
+        seen = {"unknown": 404, "not_permitted": 403} if request.method == "GET" else {}
+        return await say(request, seen.get(key, 409), said(screen, error))
 
     @app.exception_handler(RequestValidationError)
     async def not_understood(request: Request, error: RequestValidationError) -> Response:

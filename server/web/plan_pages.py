@@ -26,7 +26,7 @@ SHOWN_MS = 60 * DAY_MS
 _WORK_NOW = {"planned": ("notice", "begin", "call_off"), "begun": ("end",)}
 KINDS = (
     *("branch", CREW, "repair_division", "leak_team", "department", "centre", "operators"),
-    *("instrument", "laboratory", "enforcement", "technical_owner"),
+    *("instrument", "laboratory", "enforcement", "technical_owner", "engineering", "operations"),
 )
 
 
@@ -61,7 +61,7 @@ def routes(sheet: Sheet) -> APIRouter:
     sheet.mount(router, "/operations/{subject}", OPERATION_ACTS, works_page, "/works")
     sheet.mount(router, "/shift", SHIFT_NEW, shift_page, "/shift")
     sheet.mount(router, "/shift/{subject}", SHIFT_ACTS, shift_page, "/shift")
-    sheet.mount(router, "/calls/{subject}", CALL_ACTS, shift_page, "/shift")
+    sheet.mount(router, "/calls/{subject:path}", CALL_ACTS, shift_page, "/shift")
     sheet.mount(router, "/points", POINT_NEW, points_page, "/points")
     return router
 

@@ -53,8 +53,8 @@ class Words:
             words = [self.entries.get(f"field.{name}", name) for name in names]
             facts["fields"] = self.say("list.comma").join(words)
         if "allowed" in facts:
-            steps = facts["allowed"].split(", ")
-            facts["allowed"] = self.say("list.comma").join(self.say(f"step.{s}") for s in steps)
+            words = [self.code("step", s) for s in facts["allowed"].split(", ") if s]
+            facts["allowed"] = self.say("list.comma").join(words) or "–"
         return self.say(f"refused.{refused.key}", **facts)
 
     def for_scripts(self) -> dict[str, str]:
