@@ -75,9 +75,9 @@ def create_app(
     @app.exception_handler(RefusedCommand)
     async def refused(request: Request, error: RefusedCommand) -> Response:
         screen = Screen(viewer_of(request), await desk.registry())
-        key = error.key if isinstance(error, Refused) else ""
-        seen = {"unknown": 404, "not_permitted": 403} if request.method == "GET" else {}
-        return await say(request, seen.get(key, 409), said(screen, error))
+        is_missing = isinstance(error, Refused) and error.key == "unknown"
+        status = 404 if is_missing and request.method == "GET" else 409
+        return await say(request, status, said(screen, error))
 
     @app.exception_handler(RequestValidationError)
     async def not_understood(request: Request, error: RequestValidationError) -> Response:
