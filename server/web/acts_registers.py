@@ -260,9 +260,7 @@ CONTACT_ACTS = {
         right=Right.CONTACT,
         needs=("incident",),
     ),
-    "hand_over": _of(
-        "contacts", "hand_over", "to", takes=To, right=Right.CONTACT, needs=("to",)
-    ),
+    "hand_over": _of("contacts", "hand_over", "to", takes=To, right=Right.CONTACT, needs=("to",)),
     "take_over": _of("contacts", "take_over", takes=Said, right=Right.READ),
     "inform": _of("contacts", "inform", "text", "waiver", takes=Inform, right=Right.CONTACT),
 }
@@ -275,9 +273,7 @@ WORK_NEW = {
     ),
 }
 WORK_ACTS = {
-    "notice": _of(
-        "plans", "give_notice", "text", takes=Text, right=Right.NOTICE, needs=("text",)
-    ),
+    "notice": _of("plans", "give_notice", "text", takes=Text, right=Right.NOTICE, needs=("text",)),
     "begin": _of("plans", "begin", "override", "version", takes=Begin, right=Right.PLAN),
     "end": _of("plans", "end", "text", takes=Text, right=Right.PLAN),
     "call_off": _of("plans", "call_off", "text", takes=Text, right=Right.PLAN, needs=("text",)),

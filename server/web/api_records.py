@@ -100,9 +100,7 @@ def _endpoint(desk: Desk, act: Act, *, has_subject: bool) -> Callable[..., Await
         if actor is None and not said.actor:
             raise RequestValidationError([{"loc": ("body", "actor"), "type": "missing", "msg": ""}])
         screen = await _screen(desk)
-        doing = Doing(
-            desk=desk, subject=subject, who=actor or said.actor, timezone=screen.timezone
-        )
+        doing = Doing(desk=desk, subject=subject, who=actor or said.actor, timezone=screen.timezone)
         result = await act.do(doing, said)
         return ActAnswer(subject=subject, result="" if result is None else _told(result))
 
@@ -147,7 +145,9 @@ def _queued(request: Request, queued: Queued) -> QueuedAnswer:
     state = State(row.state)
     return QueuedAnswer.model_validate(
         {
-            **{name: getattr(row, name) for name in QueuedAnswer.model_fields if hasattr(row, name)},
+            **{
+                name: getattr(row, name) for name in QueuedAnswer.model_fields if hasattr(row, name)
+            },
             "fields": _fields(request, row),
             "clocks": [_clock(r) for r in queued.readings],
             "steps": list(workorder.offered(state, has_requester=bool(row.contact))),
@@ -243,5 +243,3 @@ def _add_figures(router: APIRouter, desk: Desk, clock: Clock) -> None:
 
 def _check_read(request: Request) -> None:
     check(actor_of(person_of(request)), Right.READ)
-
-

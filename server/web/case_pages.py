@@ -149,8 +149,10 @@ def _alarm(
     is_shelved = alarm_rules.is_shelved(axes, at=now)
     fitting = {"shelve": not is_shelved, "unshelve": is_shelved, "service": True}
     words = screen.viewer.words
-    out_or_in = ("false", words.say("service.back")) if row.is_out_of_service else (
-        "true", words.say("service.out")
+    out_or_in = (
+        ("false", words.say("service.back"))
+        if row.is_out_of_service
+        else ("true", words.say("service.out"))
     )
     return {
         "row": row,

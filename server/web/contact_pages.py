@@ -20,6 +20,7 @@ from server.web.sheet import NOTHING, Sheet, Told, masked, may_act, router_of_pa
 from server.web.viewer import person_of
 from telemetry.errors import RefusedCommand
 
+
 def routes(sheet: Sheet) -> APIRouter:
     """Return the register of contacts, the page of each, and what a requester may be told."""
     router = router_of_pages()

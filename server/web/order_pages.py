@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from server.servicecore.desk import Desk
 from server.servicecore.looks import OrderLook
 from server.servicecore.orders import Queued
 from server.servicecore.rules import workorder
@@ -96,12 +95,14 @@ async def _order_page(sheet: Sheet, request: Request, number: str, told: Told) -
     who = actor_of(person_of(request))
     place = f"/orders/{number}"
     fields = {
-        name: row.fields.get(name, "") if _is_seen(screen, row, name) else masked(
-            str(row.fields.get(name, ""))
-        )
+        name: row.fields.get(name, "")
+        if _is_seen(screen, row, name)
+        else masked(str(row.fields.get(name, "")))
         for name in workorder.MANDATORY
     }
-    steps = step_forms(sheet, screen, told, row, who, f"{place}/steps", _choices(sheet, look, units, screen))
+    steps = step_forms(
+        sheet, screen, told, row, who, f"{place}/steps", _choices(sheet, look, units, screen)
+    )
     acts = [
         sheet.form(screen, told, ORDER_ACTS, n, place, choices=_choices(sheet, look, units, screen))
         for n in _offered(look)
@@ -189,9 +190,7 @@ def _choices(
     sheet: Sheet, look: OrderLook, units: Sequence[OrgUnit], screen: Screen
 ) -> dict[str, list[tuple[str, str]]]:
     words, policy = screen.viewer.words, sheet.desk.ground.book.policy
-    pauses = dict.fromkeys(
-        (*WAITS, *(p for c in policy.clocks for p in c.pauses))
-    )
+    pauses = dict.fromkeys((*WAITS, *(p for c in policy.clocks for p in c.pauses)))
     places = dict.fromkeys(
         ("indoor", "outdoor", *(c.when.place for c in policy.clocks if c.when.place))
     )
@@ -207,9 +206,13 @@ def _choices(
         ],
         "evidence": [(str(e), words.say(f"field.{e}")) for e in look.missing if e in WAIVERS],
         "reason": [
-            (w, words.code("waiver", w)) for w in dict.fromkeys(w for e in look.missing for w in WAIVERS.get(e, ()))
+            (w, words.code("waiver", w))
+            for w in dict.fromkeys(w for e in look.missing for w in WAIVERS.get(e, ()))
         ],
-        "of": [("department", words.say("choose.department")), ("leader", words.say("role.leader"))],
+        "of": [
+            ("department", words.say("choose.department")),
+            ("leader", words.say("role.leader")),
+        ],
         "category": [(str(c), words.say(f"category.{c}")) for c in Category],
     }
     if crews:

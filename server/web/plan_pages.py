@@ -120,9 +120,7 @@ async def _works_page(sheet: Sheet, request: Request, told: Told) -> Response:
         values = {"at": screen.field(now)}
         label = words.say("do.confirm_order") if act == "confirm" else ""
         place = f"/operations/{row.id}"
-        return [
-            sheet.form(screen, told, OPERATION_ACTS, act, place, values=values, label=label)
-        ]
+        return [sheet.form(screen, told, OPERATION_ACTS, act, place, values=values, label=label)]
 
     return sheet.show(
         "works.html",

@@ -71,9 +71,7 @@ class Sheet:
             **more,
         )
         # Names and telephone numbers of customers: no cache may keep them.
-        return HTMLResponse(
-            html, status_code=told.status, headers={"Cache-Control": "no-store"}
-        )
+        return HTMLResponse(html, status_code=told.status, headers={"Cache-Control": "no-store"})
 
     def form(
         self,
@@ -125,9 +123,7 @@ class Sheet:
             except RefusedCommand as e:
                 typed = {k: str(v) for k, v in (await request.form()).items()}
                 typed.pop("version", "")
-                told = Told(
-                    status=409, message=say(screen, e), path=request.url.path, typed=typed
-                )
+                told = Told(status=409, message=say(screen, e), path=request.url.path, typed=typed)
                 return await page(request, subject, told)
             to = act.leads.format(result) if act.leads else back.format(subject)
             to += f"?{request.url.query}" if request.url.query else ""
@@ -179,4 +175,3 @@ def span(screen: Screen, ms: int) -> str:
     if days:
         return words.say("span.days", days=days, hours=hours)
     return words.say("span.hours", hours=hours, minutes=minutes % 60)
-

@@ -12,10 +12,13 @@ LANGUAGES = ("zh-CN", "en")
 
 _FOLDER = Path(__file__).parent / "locales"
 _CODES = {
-    "state": ("state", "case", "work"),
+    "state": ("state", "case", "work", "contact", "code"),
     "step": ("step", "do", "verb"),
     "role": ("role",),
-    "allowed_words": ("role", "do", "category", "code", "state", "work", "severity"),
+    "allowed_words": (
+        *("role", "do", "category", "code", "state", "work", "contact", "waiver", "explain"),
+        *("channel", "source", "nature", "health", "duty", "clock"),
+    ),
 }
 """Facts of a refusal that are codes or lists of them, and where their words are."""
 

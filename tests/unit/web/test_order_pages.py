@@ -38,7 +38,7 @@ def offered(page: str, number: str = T1, below: str = "orders") -> list[str]:
 
 
 def told(page: str) -> str:
-    found = re.search(r'role="alert"><span>(.*?)</span>', page, re.S)
+    found = re.search(r'role="alert"><span>(.*?)</span>', page, re.DOTALL)
     return found[1] if found else ""
 
 
@@ -199,7 +199,7 @@ def test_pages_show_no_codes(browse, language):
         for path in ("/orders", f"/orders/{T1}", "/orders/T-000002", "/crew", "/"):
             answer = await browser.get(path)
             assert answer.status_code == 200, path
-            pages.append(re.sub(r"<script.*?</script>|<[^>]*>", " ", answer.text, flags=re.S))
+            pages.append(re.sub(r"<script.*?</script>|<[^>]*>", " ", answer.text, flags=re.DOTALL))
         return pages
 
     for text in browse(act, book=book("demo-water")):

@@ -118,6 +118,7 @@ def derived_of_registers() -> set[str]:
         *(f"load.{f.name}" for f in fields(kpi.Load)),
         *(f"list.{name}" for name in ("alarms", "shelved", "incidents", "operations", "works")),
         *("list.overdue", "kind.leak", "label.state"),
+        *(f"code.{s}" for s in ("ordered", "executed", "taken")),
     }
 
 
