@@ -1,4 +1,4 @@
-"""What pages and programs look at beside the use cases: single rows, lists, and the trail by page."""
+"""What pages and programs look at beside the use cases: rows, lists, and the trail by page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,7 +88,7 @@ class Looks:
             return [(row, await session.get(Incident, row.incident)) for row in rows]
 
     async def incident(self, name: str) -> Incident | None:
-        """Return the engine's side of an incident; a drill or a part that was split off has none."""
+        """Return the engine's side of an incident; a drill or a part split off has none."""
         async with self._ground.database.reading() as session:
             return await session.get(Incident, name)
 

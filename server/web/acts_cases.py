@@ -40,7 +40,7 @@ class Merge(Text):
 class Split(Text):
     """The alarms that are another event."""
 
-    alarms: list[Code] = []
+    alarms: tuple[Code, ...] = ()
 
 
 class Shelve(Text):
@@ -89,7 +89,7 @@ def _said(act: cases.Act) -> Act:
             version=said.version,
         )
 
-    needs = ("text",) if act in cases.NEEDS_TEXT else ()
+    needs: tuple[str, ...] = ("text",) if act in cases.NEEDS_TEXT else ()
     if act is cases.Act.EXPLAIN:
         needs = ("kind", "text")
     return Act(takes=TAKES.get(act, CaseSaid), do=do, right=Right.INCIDENT, needs=needs)
@@ -125,7 +125,7 @@ CASE_ACTS = {
     ),
     "dispatch": Act(
         takes=Said,
-        do=lambda it, said: it.desk.dispatch(it.subject, actor=it.who),
+        do=lambda it, _: it.desk.dispatch(it.subject, actor=it.who),
         right=Right.ISSUE,
         leads="/orders/{}",
     ),

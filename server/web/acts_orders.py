@@ -204,7 +204,7 @@ ORDER_ACTS = {
     ),
     "take_over": Act(
         takes=Said,
-        do=lambda it, said: it.desk.order_acts.take_over(it.subject, actor=it.who),
+        do=lambda it, _: it.desk.order_acts.take_over(it.subject, actor=it.who),
         right=Right.REPLY,
     ),
     "ask_extension": Act(
@@ -261,7 +261,7 @@ ORDER_ACTS = {
     ),
     "form_returned": Act(
         takes=Said,
-        do=lambda it, said: it.desk.order_acts.form_returned(it.subject, actor=it.who),
+        do=lambda it, _: it.desk.order_acts.form_returned(it.subject, actor=it.who),
         right=Right.CLOSE,
     ),
     "children": Act(

@@ -4,7 +4,7 @@ Every act is the one of the page's form, with the same use case behind it and th
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -53,7 +53,7 @@ from server.web.viewer import actor_of as signed_in
 from server.web.viewer import person_of, viewer_of
 from telemetry.instant import Clock, Instant
 
-MONTH = r"^\d{4}-(0[1-9]|1[0-2])$"
+MONTH = r"^(\d{4}-(0[1-9]|1[0-2]))?$"
 REFUSALS: dict[int | str, dict[str, Any]] = {409: {"description": "refused; `detail` says why"}}
 
 _PLACES: tuple[tuple[str, Acts], ...] = (
@@ -78,7 +78,7 @@ def routes(desk: Desk, clock: Clock) -> APIRouter:
     """Return what programs may read and do."""
     router = APIRouter(prefix="/api/v1")
     _add_orders(router, desk)
-    _add_registers(router, desk, clock)
+    _add_registers(router, desk)
     _add_figures(router, desk, clock)
     for place, acts in _PLACES:
         for name, act in acts.items():
@@ -168,7 +168,7 @@ def _clock(reading: Reading) -> ClockAnswer:
     return ClockAnswer.model_validate(reading)
 
 
-def _add_registers(router: APIRouter, desk: Desk, clock: Clock) -> None:
+def _add_registers(router: APIRouter, desk: Desk) -> None:
     @router.get("/cases")
     async def incidents(request: Request) -> list[CaseAnswer]:
         _check_read(request)
@@ -176,7 +176,7 @@ def _add_registers(router: APIRouter, desk: Desk, clock: Clock) -> None:
 
     @router.get("/contacts")
     async def contacts(
-        request: Request, page: int = Query(default=0, ge=0, le=100_000)
+        request: Request, page: Annotated[int, Query(ge=0, le=100_000)] = 0
     ) -> list[ContactAnswer]:
         _check_read(request)
         rows = await desk.looks.contacts(page=page)
@@ -191,8 +191,8 @@ def _add_registers(router: APIRouter, desk: Desk, clock: Clock) -> None:
     @router.get("/works")
     async def works(
         request: Request,
-        start: int = Query(default=0, ge=0, le=2**53),
-        end: int = Query(default=2**53, ge=0, le=2**53),
+        start: Annotated[int, Query(ge=0, le=2**53)] = 0,
+        end: Annotated[int, Query(ge=0, le=2**53)] = 2**53,
     ) -> list[WorkAnswer]:
         _check_read(request)
         rows = await desk.plans.works(Instant(start), Instant(end))
@@ -205,7 +205,7 @@ def _add_registers(router: APIRouter, desk: Desk, clock: Clock) -> None:
 
     @router.get("/trail")
     async def trail(
-        request: Request, before: int | None = Query(default=None, ge=0, le=2**53)
+        request: Request, before: Annotated[int | None, Query(ge=0, le=2**53)] = None
     ) -> TrailAnswer:
         check(actor_of(person_of(request) or "program"), Right.AUDIT)
         look = await desk.looks.trail(before=before)
@@ -228,8 +228,8 @@ def _add_figures(router: APIRouter, desk: Desk, clock: Clock) -> None:
     @router.get("/figures")
     async def figures(
         request: Request,
-        month: str = Query(default="", pattern=f"{MONTH}|^$"),
-        dispatchers: int = Query(default=1, ge=1, le=99),
+        month: Annotated[str, Query(pattern=MONTH)] = "",
+        dispatchers: Annotated[int, Query(ge=1, le=99)] = 1,
     ) -> FiguresAnswer:
         _check_read(request)
         start, end, name = month_of(await _screen(desk), month, clock.now())

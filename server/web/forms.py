@@ -83,7 +83,7 @@ def _field(
     act_name: str,
 ) -> FormField:
     if value is None and info.default not in (None, ""):
-        value = "" if info.is_required() or isinstance(info.default, list) else info.default
+        value = "" if info.is_required() or info.default == () else info.default
     if isinstance(value, bool):
         value = "true" if value else "false"
     key = f"text.{act_name}" if name == "text" else f"label.{name}"
@@ -105,7 +105,7 @@ def _kind(
     annotation: Any = info.annotation
     if name == "version" or isinstance(choice, str):
         return "hidden", ()
-    if annotation == list[str] or getattr(annotation, "__origin__", None) is list:
+    if getattr(annotation, "__origin__", None) is tuple:
         return "boxes", choice or ()
     if choice is not None:
         return "choice", choice

@@ -238,12 +238,10 @@ def test_the_trail_is_paged_and_says_whether_its_chain_holds(browse):
         first = (await browser.get("/trail")).text
         older = (await browser.get(re.search(r'href="(/trail\?before=\d+)"', first)[1])).text
         async with desk.ground.database.writing() as session:
-            await session.execute(sql("DROP TRIGGER IF EXISTS ticket_event_update"))
-            for name in await session.scalars(
-                sql(
-                    "SELECT name FROM sqlite_master WHERE type='trigger' AND tbl_name='ticket_event'"
-                )
-            ):
+            found = (
+                "SELECT name FROM sqlite_master WHERE type='trigger' AND tbl_name='ticket_event'"
+            )
+            for name in list(await session.scalars(sql(found))):
                 await session.execute(sql(f'DROP TRIGGER "{name}"'))
             await session.execute(sql("UPDATE ticket_event SET reason='x' WHERE seq=3"))
         return first, older, (await browser.get("/trail")).text
