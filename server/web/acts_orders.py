@@ -83,7 +83,9 @@ def _step(step: Step) -> Act:
         takes=TAKES.get(step, StepSaid),
         do=do,
         right=STEP_RIGHTS[step],
-        needs=("text",) if step in NEEDS_TEXT else (),
+        needs=("is_satisfied",)
+        if step is Step.CALL_BACK
+        else (("text",) if step in NEEDS_TEXT else ()),
     )
 
 

@@ -94,12 +94,7 @@ async def _order_page(sheet: Sheet, request: Request, number: str, told: Told) -
     row, units = look.ticket, await sheet.desk.looks.units()
     who = actor_of(person_of(request))
     place = f"/orders/{number}"
-    fields = {
-        name: row.fields.get(name, "")
-        if _is_seen(screen, row, name)
-        else masked(str(row.fields.get(name, "")))
-        for name in workorder.MANDATORY
-    }
+    fields = {name: _shown(screen, row, name) for name in workorder.MANDATORY}
     steps = step_forms(
         sheet, screen, told, row, who, f"{place}/steps", _choices(sheet, look, units, screen)
     )
@@ -123,10 +118,17 @@ async def _order_page(sheet: Sheet, request: Request, number: str, told: Told) -
     )
 
 
-def _is_seen(screen: Screen, row: Ticket, name: str) -> bool:
-    if name == "sender" and str(row.fields.get(name, "")).startswith(workorder.TELEMETRY_SENDER):
-        return True
-    return screen.viewer.sees_personal_data or name not in _PERSONAL
+def _shown(screen: Screen, row: Ticket, name: str) -> str:
+    """Return one of the seven fields as who asks may see it."""
+    text, words = str(row.fields.get(name, "")), screen.viewer.words
+    if name == "issued_on" and text.isdecimal():
+        return screen.stamp(int(text))
+    if name == "sender" and text.startswith(workorder.TELEMETRY_SENDER):
+        rule = text.removeprefix(workorder.TELEMETRY_SENDER)
+        return words.say("orders.by_rule", rule=words.code("kind", rule))
+    if name == "sender":
+        text = words.code("channel", text)
+    return text if screen.viewer.sees_personal_data or name not in _PERSONAL else masked(text)
 
 
 def step_forms(
@@ -240,9 +242,7 @@ async def _crew_page(sheet: Sheet, request: Request, told: Told) -> Response:
                 "t": row,
                 "clock": None if urgent is None else clock_row(screen, urgent),
                 "steps": forms,
-                "contact": row.fields.get("contact", "")
-                if _is_seen(screen, row, "contact")
-                else masked(str(row.fields.get("contact", ""))),
+                "contact": _shown(screen, row, "contact"),
             }
         )
     return sheet.show(
