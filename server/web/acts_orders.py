@@ -171,6 +171,23 @@ async def _expedite(it: Doing, said: Expedite) -> None:
 
 _TEXT = ("text",)
 
+
+class Archive(Said):
+    """Everything that was closed before an instant."""
+
+    before: Moment
+
+
+ARCHIVE_ACTS = {
+    "archive": Act(
+        takes=Archive,
+        do=lambda it, said: it.desk.orders.archive(actor=it.who, before=it.at(said.before)),
+        right=Right.ARCHIVE,
+        needs=("before",),
+    ),
+}
+"""What is done to many tickets at once."""
+
 ORDER_ACTS = {
     "progress": Act(
         takes=Text,

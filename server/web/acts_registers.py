@@ -10,11 +10,12 @@ from server.servicecore.rules.permissions import Right
 from server.web.acts import Act, Code, Doing, Moment, Said, Text, Words
 
 
-class NewContact(Text):
+class NewContact(Said):
     """What somebody told us; with an answer it is done at once."""
 
     channel: Code
     category: Code
+    text: Words = ""
     zone: Code = ""
     nature: Code = NATURES[0]
     source: Code = "customer"

@@ -19,7 +19,7 @@ from server.servicecore.store.registers import Contact
 from server.servicecore.store.tables import Ticket
 from server.web.acts import Act, Acts, Doing
 from server.web.acts_cases import CASE_ACTS, DRILL_ACTS
-from server.web.acts_orders import ORDER_ACTS, STEPS
+from server.web.acts_orders import ARCHIVE_ACTS, ORDER_ACTS, STEPS
 from server.web.acts_registers import (
     CALL_ACTS,
     CONTACT_ACTS,
@@ -57,6 +57,7 @@ MONTH = r"^(\d{4}-(0[1-9]|1[0-2]))?$"
 REFUSALS: dict[int | str, dict[str, Any]] = {409: {"description": "refused; `detail` says why"}}
 
 _PLACES: tuple[tuple[str, Acts], ...] = (
+    ("/orders", ARCHIVE_ACTS),
     ("/orders/{subject}/steps", STEPS),
     ("/orders/{subject}", ORDER_ACTS),
     ("/cases/{subject:path}/acts", CASE_ACTS),

@@ -67,7 +67,7 @@ async def _list_page(sheet: Sheet, request: Request, told: Told, **more: object)
 
     choices: dict[str, Options] = {
         "channel": of("channel", CHANNELS),
-        "category": of("category", tuple(map(str, Category))),
+        "category": [("", words.say("choose.none")), *of("category", tuple(map(str, Category)))],
         "nature": of("nature", NATURES),
         "source": of("source", SOURCES),
     }

@@ -16,7 +16,7 @@ from server.servicecore.rules.routing import CREW, Category
 from server.servicecore.rules.workorder import WAIVERS, State
 from server.servicecore.store.registers import OrgUnit
 from server.servicecore.store.tables import Ticket
-from server.web.acts_orders import ORDER_ACTS, STEPS
+from server.web.acts_orders import ARCHIVE_ACTS, ORDER_ACTS, STEPS
 from server.web.forms import ActForm, Choices
 from server.web.screen import Screen
 from server.web.sheet import NOTHING, Sheet, Told, masked, may_act, router_of_pages, span
@@ -32,7 +32,6 @@ _PERSONAL = ("sender", "account", "contact")
 def routes(sheet: Sheet) -> APIRouter:
     """Return the queue, the tickets' pages and the crew's."""
     router = router_of_pages()
-    desk = sheet.desk
 
     async def order_page(request: Request, number: str, told: Told = NOTHING) -> Response:
         return await _order_page(sheet, request, number, told)
@@ -40,18 +39,12 @@ def routes(sheet: Sheet) -> APIRouter:
     async def crew_page(request: Request, _: str = "", told: Told = NOTHING) -> Response:
         return await _crew_page(sheet, request, told)
 
+    async def queue_page(request: Request, _: str = "", told: Told = NOTHING) -> Response:
+        return await _queue_page(sheet, request, told)
+
     @router.get("/orders")
-    async def queue(request: Request, unit: str = "") -> Response:
-        screen = await sheet.screen(request)
-        return sheet.show(
-            "orders.html",
-            screen,
-            NOTHING,
-            here="/orders",
-            rows=[queue_row(screen, q) for q in await desk.orders.queue(unit=unit)],
-            units=await desk.looks.units(),
-            unit=unit,
-        )
+    async def queue(request: Request) -> Response:
+        return await queue_page(request)
 
     @router.get("/orders/{number}")
     async def order(request: Request, number: str) -> Response:
@@ -61,10 +54,30 @@ def routes(sheet: Sheet) -> APIRouter:
     async def crew(request: Request) -> Response:
         return await crew_page(request)
 
+    sheet.mount(router, "/orders", ARCHIVE_ACTS, queue_page, "/orders")
     sheet.mount(router, "/orders/{subject}/steps", STEPS, order_page, "/orders/{}")
     sheet.mount(router, "/orders/{subject}", ORDER_ACTS, order_page, "/orders/{}")
     sheet.mount(router, "/crew/{subject}/steps", STEPS, crew_page, "/crew")
     return router
+
+
+async def _queue_page(sheet: Sheet, request: Request, told: Told) -> Response:
+    screen, unit = await sheet.screen(request), request.query_params.get("unit", "")
+    board = await sheet.desk.board()
+    archive = None
+    if may_act(request, ARCHIVE_ACTS["archive"]):
+        archive = sheet.form(screen, told, ARCHIVE_ACTS, "archive", "/orders")
+    return sheet.show(
+        "orders.html",
+        screen,
+        told,
+        here="/orders",
+        rows=[queue_row(screen, q) for q in await sheet.desk.orders.queue(unit=unit)],
+        settled=[t for t in board.tickets if t.state in workorder.SETTLED],
+        archive=archive,
+        units=await sheet.desk.looks.units(),
+        unit=unit,
+    )
 
 
 def queue_row(screen: Screen, queued: Queued) -> dict[str, Any]:

@@ -66,7 +66,10 @@ def routes(sheet: Sheet) -> APIRouter:
 
 
 def month_of(screen: Screen, text: str, now: Instant) -> tuple[Instant, Instant, str]:
-    """Return (start, end, name) of a month where the water is; what is no month is this one."""
+    """Return (start, end, name) of a month where the water is; what is no month is this one.
+
+    A month that is not over ends now: what still runs is not late by the end of the month.
+    """
     try:
         found = datetime.strptime(text, "%Y-%m")  # noqa: DTZ007  the zone is set below
     except ValueError:
@@ -75,4 +78,4 @@ def month_of(screen: Screen, text: str, now: Instant) -> tuple[Instant, Instant,
     days = monthrange(found.year, found.month)[1]
     start = int(first.timestamp() * 1000)
     end = int(first.replace(day=days, hour=23, minute=59, second=59).timestamp() + 1) * 1000
-    return Instant(start), Instant(end), f"{found:%Y-%m}"
+    return Instant(start), Instant(min(end, now + 1)), f"{found:%Y-%m}"
