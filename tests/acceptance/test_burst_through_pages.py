@@ -79,7 +79,8 @@ def test_a_burst_goes_from_telemetry_to_the_archive_through_the_pages(plant, bro
         assert not browser.evaluate(WIDE)
 
     # the desk: telemetry is calm since a moment, a person vouches for it, all is closed
-    plant.journal.record(effects.AlarmCleared(at=Instant(CLOCK.now()), alarm="A-000001"))
+    cleared = effects.AlarmCleared(at=Instant(CLOCK.now()), alarm="A-000001", because=("calm",))
+    plant.journal.record(cleared)
     browser.open(f"{plant.address}incidents/{I1}")
     assert state(browser) == "restored"
     send(browser, f"/incidents/{I1}/acts/verify", waiver="压力已稳定，现场确认")
