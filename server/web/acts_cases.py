@@ -56,7 +56,7 @@ class OfAlarm(Said):
     alarm: Code
 
 
-class Service(Text):
+class TakenOut(Text):
     """An alarm out of service, or back in it."""
 
     alarm: Code
@@ -144,7 +144,7 @@ CASE_ACTS = {
         needs=("alarm",),
     ),
     "service": Act(
-        takes=Service,
+        takes=TakenOut,
         do=lambda it, said: it.desk.cases.set_service(
             said.alarm, actor=it.who, is_out=said.is_out, reason=said.text
         ),

@@ -80,7 +80,8 @@ def derived_of_acts() -> set[str]:
     every = [act for table in TABLES for act in table.values()]
     asked = {f for act in every for f in act.takes.model_fields} - {"actor"}
     # Steps have words of their own; new rows of works, orders and points say what is new.
-    of_steps = set(acts_orders.STEPS) - set(acts_cases.CASE_ACTS)
+    others = {*acts_cases.CASE_ACTS, *acts_orders.ARCHIVE_ACTS}
+    of_steps = set(acts_orders.STEPS) - others
     return {
         *(f"do.{name}" for name in acts if name not in of_steps),
         *(f"do.{name}" for name in ("plan", "order", "register", "confirm_order")),
