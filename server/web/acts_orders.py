@@ -106,6 +106,12 @@ class Waive(Text):
     reason: Code
 
 
+class Event(Text):
+    """Something that clocks of projects and reports wait for."""
+
+    event: Code
+
+
 class Assign(Said):
     """The crew that goes."""
 
@@ -206,6 +212,14 @@ ORDER_ACTS = {
         do=lambda it, said: it.desk.order_acts.urge(it.subject, actor=it.who, text=said.text),
         right=Right.URGE,
         needs=_TEXT,
+    ),
+    "event": Act(
+        takes=Event,
+        do=lambda it, said: it.desk.order_acts.note_event(
+            it.subject, actor=it.who, event=said.event, text=said.text
+        ),
+        right=Right.PROGRESS,
+        needs=("event", "text"),
     ),
     "assign": Act(
         takes=Assign,

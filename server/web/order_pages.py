@@ -12,6 +12,7 @@ from server.servicecore.orders import Queued
 from server.servicecore.rules import workorder
 from server.servicecore.rules.clocks import Reading, Verdict, most_urgent
 from server.servicecore.rules.permissions import Actor, Right, actor_of, may
+from server.servicecore.rules.policy import Policy
 from server.servicecore.rules.routing import CREW, Category
 from server.servicecore.rules.workorder import WAIVERS, State
 from server.servicecore.store.registers import OrgUnit
@@ -26,6 +27,8 @@ from server.web.viewer import person_of
 LIVE = (Verdict.RUNNING, Verdict.PAUSED, Verdict.OVERDUE)
 WAITS = ("waiting_customer", "waiting_material", "waiting_permit", "waiting_weather")
 RETURNS = ("not_ours", "wrong_address", "duplicate")
+_TOLD = ("reported", "issued", "handed_over", "contacted", "form_returned")
+"""Events that acts with forms of their own tell of."""
 _PERSONAL = ("sender", "account", "contact")
 
 
@@ -113,7 +116,7 @@ async def _order_page(sheet: Sheet, request: Request, number: str, told: Told) -
     )
     acts = [
         sheet.form(screen, told, ORDER_ACTS, n, place, choices=_choices(sheet, look, units, screen))
-        for n in _offered(look)
+        for n in _offered(look, events_of(sheet.desk.ground.book.policy))
         if may_act(request, ORDER_ACTS[n], unit=row.unit)
     ]
     return sheet.show(
@@ -173,7 +176,14 @@ def step_forms(
     ]
 
 
-def _offered(look: OrderLook) -> list[str]:
+def events_of(policy: Policy) -> tuple[str, ...]:
+    """Return the events that clocks wait for and that no act but a person's note tells."""
+    known = {*workorder.HAPPENED.values(), *_TOLD}
+    named = (name for clock in policy.clocks for name in (clock.start, clock.stop))
+    return tuple(dict.fromkeys(name for name in named if name not in known))
+
+
+def _offered(look: OrderLook, events: Sequence[str]) -> list[str]:
     """Return which acts beside the steps make sense for a ticket as it stands."""
     row, live = look.ticket, any(r.verdict in LIVE for r in look.readings)
     if row.state in workorder.SETTLED:
@@ -186,6 +196,7 @@ def _offered(look: OrderLook) -> list[str]:
         "expedite": "expedite" in row.asked,
         "children": not row.parent,
         "child": not row.parent,
+        "event": bool(events),
         "waive": bool(set(look.missing) & set(WAIVERS)),
     }
     return [name for name in ORDER_ACTS if fitting.get(name, True)]
@@ -228,6 +239,7 @@ def _choices(
             ("department", words.say("choose.department")),
             ("leader", words.say("role.leader")),
         ],
+        "event": [(e, words.code("event", e)) for e in events_of(policy)],
         "category": [(str(c), words.say(f"category.{c}")) for c in Category],
     }
     if crews:

@@ -259,6 +259,22 @@ def test_personal_data_are_masked_for_who_may_not_see_them(browse, role, sees):
             assert "Wenhua Road 9" not in page
 
 
+def test_an_event_that_a_clock_waits_for_is_noted_and_only_where_one_does(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        page = (await browser.get(f"/orders/{T1}")).text
+        noted = await give(browser, "event", event="reported_to_leader", text="by telephone")
+        return page, noted, (await browser.get(f"/orders/{T1}")).text
+
+    page, noted, after = browse(act, book=book("hotline-workflow"))
+    without, _, _ = browse(act, book=book("demo-water"))
+
+    assert f"/orders/{T1}/event" in page
+    assert f"/orders/{T1}/event" not in without
+    assert noted.status_code == 303
+    assert "reported to the leader" in after
+
+
 def test_a_ticket_that_is_not_there_is_said_on_a_plain_page(browse):
     async def act(browser, desk):
         return await browser.get("/orders/T-9", headers=SITE)

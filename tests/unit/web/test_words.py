@@ -9,7 +9,7 @@ import pytest
 
 from server.engine.effects import AlarmKind
 from server.servicecore import contacts, plans, shifts
-from server.servicecore.rulebook import policy_files
+from server.servicecore.rulebook import load_policy, policy_files
 from server.servicecore.rules import incident, kpi
 from server.servicecore.rules.alarms import Shown
 from server.servicecore.rules.clocks import Verdict
@@ -97,8 +97,11 @@ def derived_of_registers() -> set[str]:
     policies = policy_files(ROOT / "configs" / "policies").values()
     called = {to for p in policies for call in p.call for to in call.to}
     sent = {r.to for p in policies for r in p.route} | {c.to for p in policies for c in p.child}
+    resolved = [load_policy(ROOT / "configs" / "policies", p.policy.id) for p in policies]
+    events = {e for policy in resolved for e in order_pages.events_of(policy)}
     places = {key.split(".")[1] for p in policies for key in p.values if "pressure." in key}
     return {
+        *(f"event.{e}" for e in events),
         *(f"clock.{c.id}" for p in policies for c in p.clock),
         *(f"unit.{u}" for u in {*plan_pages.KINDS, *called, *sent} - {"area", "by_nature"}),
         *(f"place.{p}" for p in {*places, "indoor", "outdoor"}),
