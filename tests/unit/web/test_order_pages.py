@@ -58,6 +58,7 @@ WAY = (
 )
 
 
+@pytest.mark.requirement("R20")
 def test_the_queue_shows_what_is_most_urgent_with_its_limit_in_local_time(browse):
     async def act(browser, desk):
         await on_shift(browser)
@@ -146,6 +147,7 @@ def test_a_stale_form_is_refused_and_what_was_typed_is_still_there(browse):
     assert "half a sentence</textarea>" in answer.text
 
 
+@pytest.mark.requirement("R26", "R76", "R95", "R96")
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_every_act_beside_the_steps_works_through_its_form(browse, language):
     async def act(browser, desk):

@@ -32,6 +32,7 @@ async def post(browser, path, **data):
 # --- contacts -------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R22", "R34")
 def test_a_contact_is_written_down_and_goes_its_way_to_a_ticket_by_forms(browse):
     async def act(browser, desk):
         await on_shift(browser)
@@ -60,6 +61,7 @@ def test_a_contact_is_written_down_and_goes_its_way_to_a_ticket_by_forms(browse)
     assert (row.state, row.answer) == ("settled", "it runs again")
 
 
+@pytest.mark.requirement("R27", "R36")
 def test_what_can_be_answered_at_once_needs_no_ticket_and_a_visit_needs_its_six_fields(browse):
     async def act(browser, desk):
         await on_shift(browser)
@@ -80,6 +82,7 @@ def test_what_can_be_answered_at_once_needs_no_ticket_and_a_visit_needs_its_six_
     assert {r.state for r in rows} == {"answered", "open"}
 
 
+@pytest.mark.requirement("R29")
 def test_a_requester_is_told_how_it_stands_by_ticket_and_telephone_together(browse):
     async def act(browser, desk):
         await on_shift(browser)
@@ -99,6 +102,7 @@ def test_a_requester_is_told_how_it_stands_by_ticket_and_telephone_together(brow
 # --- works and orders -----------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R05")
 def test_planned_work_needs_its_notice_before_it_begins_and_may_be_called_off(browse):
     async def act(browser, desk):
         await on_shift(browser)
@@ -127,6 +131,7 @@ def test_planned_work_needs_its_notice_before_it_begins_and_may_be_called_off(br
     assert re.findall(r'action="/works/PW-000001/(\w+)"', page) == ["end"]
 
 
+@pytest.mark.requirement("R06")
 def test_a_pump_order_is_given_carried_out_and_confirmed_by_another(browse):
     async def act(browser, desk):
         await on_shift(browser)
@@ -170,6 +175,7 @@ def test_a_shift_is_handed_over_and_taken_by_another(browse):
     assert (row.outgoing, row.incoming) == ("Li", "Zhao")
 
 
+@pytest.mark.requirement("R61")
 def test_units_and_duty_are_entered_and_a_desk_without_a_liaison_is_told(browse):
     async def act(browser, desk):
         await on_shift(browser)
@@ -230,6 +236,7 @@ def test_a_month_is_shown_with_targets_and_the_tickets_behind_each_figure(browse
     assert "2027-01" in nonsense.text
 
 
+@pytest.mark.requirement("R38")
 def test_the_trail_is_paged_and_says_whether_its_chain_holds(browse):
     async def act(browser, desk):
         await on_shift(browser)
@@ -271,6 +278,7 @@ def test_the_trail_is_the_auditors_alone(browse):
     assert "is whole" in auditor.text
 
 
+@pytest.mark.requirement("R01", "R08")
 def test_pressure_points_are_registered_with_the_promise_that_holds_there(browse):
     async def act(browser, desk):
         await on_shift(browser)
