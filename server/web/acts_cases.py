@@ -123,6 +123,11 @@ CASE_ACTS = {
         right=Right.DRILL,
         needs=("text",),
     ),
+    "acknowledge_alarms": Act(
+        takes=Text,
+        do=lambda it, said: it.desk.acknowledge_incident(it.subject, actor=it.who, note=said.text),
+        right=Right.ACKNOWLEDGE,
+    ),
     "dispatch": Act(
         takes=Said,
         do=lambda it, _: it.desk.dispatch(it.subject, actor=it.who),

@@ -15,6 +15,7 @@ from server.servicecore.store.tables import Alarm
 from server.web.acts_cases import CASE_ACTS, DRILL_ACTS, SAYINGS
 from server.web.because import reason, reasons
 from server.web.forms import ActForm, Options
+from server.web.render import is_unseen
 from server.web.screen import Screen
 from server.web.sheet import NOTHING, Sheet, Told, masked, may_act, router_of_pages
 
@@ -125,6 +126,7 @@ def _forms(
         if c.incident != case.incident and State(c.state) not in cases.FINAL
     ]
     fitting = {
+        "acknowledge_alarms": any(map(is_unseen, found.alarms)) and not case.incident.count("/"),
         "merge": cases.Act.MERGE in cases.TRANSITIONS[state] and bool(mergeable),
         "split": state not in cases.FINAL and len(case.alarms) > 1,
         "drill": not case.is_drill and state not in cases.FINAL,

@@ -63,7 +63,9 @@ def test_only_what_may_be_said_is_offered_and_the_rest_is_refused(browse, state)
 
     page, refused, now = browse(act)
 
-    saying = set(offered(page)) - {"merge", "split", "drill", "shelve", "unshelve", "service"}
+    saying = set(offered(page)) - {
+        *("merge", "split", "drill", "shelve", "unshelve", "service", "acknowledge_alarms")
+    }
     assert saying == set(allowed(state)) - {"merge"}
     assert now == state
     assert {status for status, _ in refused.values()} <= {409}
@@ -161,6 +163,23 @@ def test_a_proposal_is_dispatched_from_the_page_and_leads_to_its_ticket(browse):
 
     assert "dispatch" in acts
     assert answer.headers["location"] == "/orders/T-000002"
+
+
+def test_the_alarms_of_an_incident_are_acknowledged_from_its_page(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        before = (await browser.get(f"/incidents/{I1}")).text
+        done = await say(browser, "acknowledge_alarms")
+        again = await say(browser, "acknowledge_alarms")
+        after = (await browser.get(f"/incidents/{I1}")).text
+        return before, done, again, after, [c.subject for c in await desk.commands()]
+
+    before, done, again, after, queued = browse(act)
+
+    assert "acknowledge_alarms" in offered(before)
+    assert "acknowledge_alarms" not in offered(after)
+    assert (done.status_code, again.status_code) == (303, 409)
+    assert queued == [I1]
 
 
 def test_who_may_say_nothing_is_offered_nothing(browse):
