@@ -22,6 +22,7 @@ from server.servicecore.cases import Cases
 from server.servicecore.contacts import Contacts
 from server.servicecore.figures import Figures
 from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground
+from server.servicecore.looks import Looks
 from server.servicecore.order_acts import OrderActs
 from server.servicecore.orders import More, Orders
 from server.servicecore.people import People
@@ -71,6 +72,7 @@ class Desk:
         self.people = People(self.ground)
         self.shifts = Shifts(self.ground, self.orders)
         self.figures = Figures(self.ground)
+        self.looks = Looks(self.ground, self.orders)
         self.commands_waiting = asyncio.Event()
         self.woken = asyncio.Event()
         self.engine_reached = False

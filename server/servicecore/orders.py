@@ -182,11 +182,12 @@ class Orders:
         )
         if open_ones := list(children):
             raise Refused("children_open", ticket=row.number, tickets=", ".join(open_ones))
-        missing = await self._missing_evidence(session, row)
+        missing = await self.missing_evidence(session, row)
         if missing:
             raise Refused("evidence_missing", ticket=row.number, fields=", ".join(missing))
 
-    async def _missing_evidence(self, session: AsyncSession, row: Ticket) -> tuple[Evidence, ...]:
+    async def missing_evidence(self, session: AsyncSession, row: Ticket) -> tuple[Evidence, ...]:
+        """Return what a ticket still lacks before it can be closed."""
         entries = await entries_of(session, row.number)
         return workorder.missing_evidence(
             _since_reopened(entries),

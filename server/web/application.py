@@ -12,11 +12,25 @@ from starlette.staticfiles import StaticFiles
 from server.config import PageSection
 from server.servicecore.desk import Desk
 from server.servicecore.rules.refusal import Refused
-from server.web import api, auth, pages, people_pages
+from server.web import (
+    api,
+    api_records,
+    auth,
+    case_pages,
+    contact_pages,
+    order_pages,
+    pages,
+    people_pages,
+    plan_pages,
+    record_pages,
+)
 from server.web.feed import Feed
 from server.web.guard import Guard
 from server.web.live import Live
 from server.web.render import STATIC, Renderer
+from server.web.screen import Screen
+from server.web.sheet import PLAIN, Sheet
+from server.web.sheet import say as said
 from server.web.viewer import viewer_of
 from telemetry.errors import RefusedCommand
 from telemetry.instant import Clock
@@ -47,6 +61,10 @@ def create_app(
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
     app.include_router(api.routes(desk, feed, clock))
+    app.include_router(api_records.routes(desk, clock))
+    sheet = Sheet(desk, renderer, clock)
+    for part in (order_pages, case_pages, contact_pages, plan_pages, record_pages):
+        app.include_router(part.routes(sheet))
     if page.sign_in:
         app.include_router(auth.routes(desk.people, renderer, is_secure=page.is_secure))
         app.include_router(people_pages.routes(desk.people, renderer))
@@ -57,14 +75,18 @@ def create_app(
     async def say(request: Request, status: int, text: str) -> Response:
         if pages.wants_json(request):
             return JSONResponse({"detail": text}, status_code=status)
+        if PLAIN in getattr(request.scope.get("route"), "tags", ()):
+            html = renderer.alone("plain.html", viewer_of(request), message=text)
+            return HTMLResponse(html, status_code=status)
         html = await pages.page(request, desk, feed, renderer, clock, message=text)
         return HTMLResponse(html, status_code=status)
 
     @app.exception_handler(RefusedCommand)
     async def refused(request: Request, error: RefusedCommand) -> Response:
-        words = viewer_of(request).words
-        text = words.refusal(error) if isinstance(error, Refused) else str(error)
-        return await say(request, 409, text)
+        screen = Screen(viewer_of(request), await desk.registry())
+        is_missing = isinstance(error, Refused) and error.key == "unknown"
+        status = 404 if is_missing and request.method == "GET" else 409
+        return await say(request, status, said(screen, error))
 
     @app.exception_handler(RequestValidationError)
     async def not_understood(request: Request, error: RequestValidationError) -> Response:

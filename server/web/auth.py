@@ -17,7 +17,7 @@ from server.servicecore.rules.permissions import Actor
 from server.servicecore.rules.refusal import Refused
 from server.web.guard import SESSION
 from server.web.render import Renderer
-from server.web.viewer import viewer_of
+from server.web.viewer import own_path, viewer_of
 from telemetry.errors import RefusedCommand
 from telemetry.instant import SECOND_MS
 
@@ -86,13 +86,13 @@ def routes(people: People, renderer: Renderer, *, is_secure: bool) -> APIRouter:
 def _add_signing(router: APIRouter, people: People, door: _Door, *, is_secure: bool) -> None:
     @router.get("/sign-in")
     async def ask(request: Request, back: str = "/") -> Response:
-        return door.show(request, "sign_in.html", back=_own_path(back))
+        return door.show(request, "sign_in.html", back=own_path(back))
 
     @router.post("/sign-in")
     async def sign_in(
         request: Request, login: Text = "", password: Text = "", back: Text = "/"
     ) -> Response:
-        back = _own_path(back)
+        back = own_path(back)
         try:
             token = await people.sign_in(login.strip().lower(), password)
         except RefusedCommand as e:
@@ -149,13 +149,3 @@ def _to_the_door(request: Request) -> Response:
         return RedirectResponse(f"/sign-in?back={quote(back, safe='')}", status_code=303)
     said = viewer_of(request).words.say("error.sign_in")
     return JSONResponse({"detail": said}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
-
-
-def _own_path(path: str) -> str:
-    """Return a path of ours; another site is never gone on to.
-
-    >>> _own_path("/orders?x=1"), _own_path("//evil.cn"), _own_path("https://evil.cn/")
-    ('/orders?x=1', '/', '/')
-    """
-    is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and "\\" not in path
-    return path if is_own else "/"

@@ -53,6 +53,9 @@ _SENTENCES = {
     ),
     "fact.no_alarm": r"there is no alarm (?P<subject>\S+) to acknowledge",
     "fact.no_incident": r"there is no open incident (?P<subject>\S+)",
+    "fact.alarm_silent": r"(?P<subject>\S+) has no data",
+    "fact.alarm_active": r"(?P<subject>\S+) is active",
+    "fact.alarm_restless": r"(?P<subject>\S+) is not calm for long enough",
     "fact.still_active": r"(?P<subject>\S+) cannot be closed while (?P<alarms>.+) is active",
 }
 

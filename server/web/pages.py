@@ -13,7 +13,15 @@ from server.web.feed import Feed
 from server.web.live import Live
 from server.web.render import Renderer
 from server.web.screen import PRESSURE_UNITS
-from server.web.viewer import LANGUAGE, OPERATOR, PRESSURE, person_of, remember, viewer_of
+from server.web.viewer import (
+    LANGUAGE,
+    OPERATOR,
+    PRESSURE,
+    own_path,
+    person_of,
+    remember,
+    viewer_of,
+)
 from server.web.words import LANGUAGES
 from telemetry.instant import Clock
 
@@ -29,11 +37,11 @@ def routes(desk: Desk, feed: Feed, renderer: Renderer, live: Live, clock: Clock)
     return router
 
 
-def done(request: Request) -> Response:
+def done(request: Request, back: str = "/") -> Response:
     """Answer an act that succeeded: a script goes on, a plain form sees the page again."""
     if wants_json(request):
         return JSONResponse({"done": True})
-    return RedirectResponse("/", status_code=303)
+    return RedirectResponse(back, status_code=303)
 
 
 def wants_json(request: Request) -> bool:
@@ -78,8 +86,8 @@ def _add_reading(
 
 def _add_preferences(router: APIRouter) -> None:
     @router.get("/language/{language}")
-    async def choose_language(language: str) -> Response:
-        response = RedirectResponse("/", status_code=303)
+    async def choose_language(language: str, back: str = "/") -> Response:
+        response = RedirectResponse(own_path(back), status_code=303)
         if language in LANGUAGES:
             remember(response, LANGUAGE, language)
         return response
@@ -92,13 +100,13 @@ def _add_preferences(router: APIRouter) -> None:
         return response
 
     @router.post("/shift/start")
-    async def start_shift(request: Request, name: Text = "") -> Response:
+    async def start_shift(request: Request, name: Text = "", back: Text = "/") -> Response:
         name = " ".join(name.split())
         if not name:
             raise Refused("name_missing")
         if len(name) > ACTOR_LENGTH_MAX:
             raise Refused("text_too_long", limit=str(ACTOR_LENGTH_MAX), length=str(len(name)))
-        response = done(request)
+        response = done(request, own_path(back))
         remember(response, OPERATOR, name)
         return response
 

@@ -76,7 +76,15 @@ class Renderer:
 
     def alone(self, template: str, viewer: Viewer, **more: Any) -> str:
         """Return a plain page that needs nothing but what it is given."""
-        facts = {"message": "", "login": "", "say": viewer.words.say, "viewer": viewer}
+        facts = {
+            "message": "",
+            "login": "",
+            "here": "/",
+            "signs_in": viewer.actor is not None,
+            "say": viewer.words.say,
+            "viewer": viewer,
+            "shapes": SEVERITY_SHAPES,
+        }
         return self._templates.get_template(template).render(
             **{**facts, "languages": _NAMES, "language_codes": LANGUAGES, **more}
         )

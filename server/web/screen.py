@@ -96,10 +96,27 @@ class Screen:
         """Return an instant with its date."""
         return NO_VALUE if at is None else f"{self._local(at):%Y-%m-%d %H:%M:%S}"
 
+    def minute(self, at: int | None) -> str:
+        """Return an instant to the minute, with its date."""
+        return NO_VALUE if at is None else f"{self._local(at):%Y-%m-%d %H:%M}"
+
+    def field(self, at: int | None) -> str:
+        """Return an instant as a form's field for local times holds it."""
+        return "" if at is None else f"{self._local(at):%Y-%m-%dT%H:%M}"
+
+    @property
+    def timezone(self) -> tzinfo:
+        """Return the time zone shown."""
+        return self._timezone
+
     @property
     def timezone_name(self) -> str:
         """Return the IANA name of the time zone shown."""
         return str(self._timezone)
+
+    def zones(self) -> list[tuple[str, str]]:
+        """Return every zone of the registry with its name."""
+        return [(str(zone), self.zone(zone)) for zone in self._registry.zones]
 
     def zone(self, zone: str) -> str:
         """Return a zone's name, or its id when the registry does not know it."""

@@ -49,3 +49,13 @@ def remember(response: Response, cookie: str, value: str) -> None:
         response.set_cookie(cookie, quote(value), max_age=age, httponly=True, samesite="strict")
     else:
         response.delete_cookie(cookie, httponly=True, samesite="strict")
+
+
+def own_path(path: str) -> str:
+    """Return a path of ours; another site is never gone on to.
+
+    >>> own_path("/orders?x=1"), own_path("//evil.cn"), own_path("https://evil.cn/")
+    ('/orders?x=1', '/', '/')
+    """
+    is_own = path.startswith("/") and not path.startswith(("//", "/\\")) and "\\" not in path
+    return path if is_own else "/"

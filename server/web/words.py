@@ -11,8 +11,16 @@ LANGUAGES = ("zh-CN", "en")
 """The first is what a reader gets who asks for neither."""
 
 _FOLDER = Path(__file__).parent / "locales"
-_CODES = {"state": "state.", "step": "step."}
-"""Facts of a refusal that are codes, and where their words are."""
+_CODES = {
+    "state": ("state", "case", "work", "contact", "code"),
+    "step": ("step", "do", "verb"),
+    "role": ("role",),
+    "allowed_words": (
+        *("role", "do", "category", "code", "state", "work", "contact", "waiver", "explain"),
+        *("channel", "source", "nature", "health", "duty", "clock"),
+    ),
+}
+"""Facts of a refusal that are codes or lists of them, and where their words are."""
 
 
 class Words:
@@ -27,19 +35,29 @@ class Words:
         """Return the words of a key with the facts filled in; an unknown key is our mistake."""
         return self.entries[key].format(**facts)
 
+    def code(self, prefix: str, code: object) -> str:
+        """Return the words of a code; one that only a utility's own files know stays as it is."""
+        return self.entries.get(f"{prefix}.{code}", str(code))
+
+    def _first(self, code: str, prefixes: tuple[str, ...]) -> str:
+        found = (self.entries.get(f"{prefix}.{code}") for prefix in prefixes)
+        return next((words for words in found if words), code)
+
     def refusal(self, refused: Refused) -> str:
         """Return why something was refused."""
         facts = dict(refused.facts)
-        for name, prefix in _CODES.items():
+        for name, prefixes in _CODES.items():
             if name in facts:
-                facts[name] = self.entries.get(prefix + facts[name], facts[name])
+                codes = facts[name].split(", ")
+                words = [self._first(code, prefixes) for code in codes]
+                facts[name] = self.say("list.comma").join(words)
         if "fields" in facts:
             names = facts["fields"].split(", ")
             words = [self.entries.get(f"field.{name}", name) for name in names]
             facts["fields"] = self.say("list.comma").join(words)
         if "allowed" in facts:
-            steps = facts["allowed"].split(", ")
-            facts["allowed"] = self.say("list.comma").join(self.say(f"step.{s}") for s in steps)
+            words = [self.code("step", s) for s in facts["allowed"].split(", ") if s]
+            facts["allowed"] = self.say("list.comma").join(words) or "–"
         return self.say(f"refused.{refused.key}", **facts)
 
     def for_scripts(self) -> dict[str, str]:

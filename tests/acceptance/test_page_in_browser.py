@@ -43,9 +43,10 @@ class Plant:
     def say(self) -> None:
         self.history.say(CLOCK.now(), {"north-12/pressure": 281.25, "north-inlet/flow": 190.0})
 
-    def start(self) -> None:
+    def start(self, *policy: str) -> None:
+        program = (sys.executable, "-m", "tests.support.desk_program")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.desk_program", str(self.folder), str(self.port)],
+            [*program, str(self.folder), str(self.port), *policy],
             stdout=subprocess.PIPE,
             text=True,
         )

@@ -16,6 +16,7 @@ from server.engine.registry import Inflow, Point, Registry, Zone
 from server.engine.samples import Samples
 from server.history.historian import Historian
 from server.servicecore.desk import Desk
+from server.servicecore.rulebook import RuleBook
 from server.web.application import create_app
 from telemetry.instant import Clock, Instant
 from telemetry.point import PointId, ZoneId
@@ -202,11 +203,15 @@ class History:
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, *, port: int, clock: Clock | None = None) -> AsyncIterator[Desk]:
+async def serving(
+    folder: Path, *, port: int, clock: Clock | None = None, book: RuleBook | None = None
+) -> AsyncIterator[Desk]:
     """Serve the page over a real socket, as the desk process does."""
     clock = clock or WallClock()
     stop = asyncio.Event()
-    desk = await Desk.open(folder / "desk.db", journal=folder / "journal.db", clock=clock)
+    desk = await Desk.open(
+        folder / "desk.db", journal=folder / "journal.db", clock=clock, book=book
+    )
     await desk.adopt(registry())
     app = create_app(desk, history=folder / "historian.db", clock=clock, stop=stop)
     config = uvicorn.Config(

@@ -39,6 +39,7 @@ REFUSALS = {
     "not_in_state": "{subject} is {state}; allowed: {allowed_words}",
     "same_person": "{actor} handed over and cannot also take over",
     "notice_missing": "an outage of more than {limit} h needs a notice before it begins",
+    "time_form": "expected a time such as 2026-03-01T08:30, found {subject}",
     "dates": "expected an end after the beginning",
     "retention": "{subject} is kept until {date}",
     "locked": "too many wrong passwords: try again after {date}",

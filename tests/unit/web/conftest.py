@@ -9,6 +9,7 @@ import pytest
 
 from server.config import PageSection
 from server.servicecore.desk import Desk
+from server.servicecore.rulebook import RuleBook
 from server.web.application import create_app
 from tests.support.plant import (
     AT,
@@ -48,10 +49,12 @@ def plant(tmp_path: Path) -> Path:
 def browse(plant: Path) -> Callable[..., object]:
     """Return a function that lets a browser act on the plant."""
 
-    def use(act: Act, page: PageSection | None = None) -> object:
+    def use(act: Act, page: PageSection | None = None, book: RuleBook | None = None) -> object:
         async def run() -> object:
             clock = ManualClock(AT)
-            desk = await Desk.open(plant / "desk.db", journal=plant / "journal.db", clock=clock)
+            desk = await Desk.open(
+                plant / "desk.db", journal=plant / "journal.db", clock=clock, book=book
+            )
             await desk.adopt(registry())
             await desk.catch_up()
             stop = asyncio.Event()

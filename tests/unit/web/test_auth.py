@@ -77,7 +77,7 @@ def test_the_first_administrator_chooses_a_password_and_adds_a_dispatcher(browse
 
     assert "王芳" in page.text
     assert people.status_code == 409
-    assert "dispatcher" in people.text
+    assert "值班调度员" in people.text
 
 
 def test_a_wrong_password_is_said_in_words_and_lets_nobody_in(browse):

@@ -2,18 +2,35 @@
 
 import re
 import string
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from server.engine.effects import AlarmKind
+from server.servicecore import contacts, plans, shifts
+from server.servicecore.rulebook import load_policy, policy_files
+from server.servicecore.rules import incident, kpi
+from server.servicecore.rules.alarms import Shown
+from server.servicecore.rules.clocks import Verdict
 from server.servicecore.rules.permissions import Role
 from server.servicecore.rules.refusal import REFUSALS, Refused
+from server.servicecore.rules.routing import Category
 from server.servicecore.rules.verbs import Verb
-from server.servicecore.rules.workorder import FORM, MANDATORY, NEEDS_TEXT, Evidence, State, Step
-from server.web import words
+from server.servicecore.rules.workorder import (
+    FORM,
+    MANDATORY,
+    NEEDS_TEXT,
+    WAIVERS,
+    Evidence,
+    State,
+    Step,
+)
+from server.web import acts_cases, acts_orders, acts_registers, order_pages, plan_pages, words
+from server.web.acts import Act
 from server.web.words import CATALOGUES, LANGUAGES
 from telemetry.sample import Reason, TimeQuality
+from tests.house.tree import ROOT
 
 WEB = Path(words.__file__).parent
 SOURCES = {
@@ -21,6 +38,12 @@ SOURCES = {
     for p in WEB.rglob("*")
     if p.suffix in {".py", ".html", ".js"} and "vendor" not in p.parts
 }
+TABLES = [
+    table
+    for module in (acts_cases, acts_orders, acts_registers)
+    for name, table in vars(module).items()
+    if isinstance(table, dict) and all(isinstance(act, Act) for act in table.values())
+]
 ENGLISH, CHINESE = CATALOGUES["en"].entries, CATALOGUES["zh-CN"].entries
 
 
@@ -47,6 +70,60 @@ def derived() -> set[str]:
         *(f"point.{s}" for s in ("in_test", "refused", "contested")),
         *(f"verb.{v}" for v in Verb),
         *(f"role.{r}" for r in Role),
+        *derived_of_acts(),
+        *derived_of_registers(),
+    }
+
+
+def derived_of_acts() -> set[str]:
+    """Return the keys of what forms ask for: every act and each of its fields."""
+    acts = {name for table in TABLES for name in table}
+    every = [act for table in TABLES for act in table.values()]
+    asked = {f for act in every for f in act.takes.model_fields} - {"actor"}
+    # Steps have words of their own; new rows of works, orders and points say what is new.
+    others = {*acts_cases.CASE_ACTS, *acts_orders.ARCHIVE_ACTS}
+    of_steps = set(acts_orders.STEPS) - others
+    return {
+        *(f"do.{name}" for name in acts if name not in of_steps),
+        *(f"do.{name}" for name in ("plan", "order", "register", "confirm_order")),
+        *(f"label.{name}" for name in asked),
+        *(f"explain.{e}" for e in incident.EXPLANATIONS),
+        *(f"waiver.{w}" for words in WAIVERS.values() for w in words),
+        *(f"code.{c}" for c in (*order_pages.WAITS, *order_pages.RETURNS)),
+    }
+
+
+def derived_of_registers() -> set[str]:
+    """Return the keys of codes that the plain pages show."""
+    policies = policy_files(ROOT / "configs" / "policies").values()
+    called = {to for p in policies for call in p.call for to in call.to}
+    sent = {r.to for p in policies for r in p.route} | {c.to for p in policies for c in p.child}
+    resolved = [load_policy(ROOT / "configs" / "policies", p.policy.id) for p in policies]
+    events = {e for policy in resolved for e in order_pages.events_of(policy)}
+    places = {key.split(".")[1] for p in policies for key in p.values if "pressure." in key}
+    return {
+        *(f"event.{e}" for e in events),
+        *(f"clock.{c.id}" for p in policies for c in p.clock),
+        *(f"unit.{u}" for u in {*plan_pages.KINDS, *called, *sent} - {"area", "by_nature"}),
+        *(f"place.{p}" for p in {*places, "indoor", "outdoor"}),
+        *(f"verdict.{v}" for v in Verdict),
+        *(f"case.{s}" for s in incident.State),
+        *(f"shown.{s}" for s in Shown),
+        *(f"category.{c}" for c in Category),
+        *(f"channel.{c}" for c in contacts.CHANNELS),
+        *(f"source.{s}" for s in contacts.SOURCES),
+        *(f"nature.{n}" for n in contacts.NATURES),
+        *(f"contact.{s}" for s in ("open", "answered", "ticket", "settled")),
+        *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
+        *(f"order.{kind}_{act}" for kind, acts in plans.ACTS.items() for act in acts),
+        *(f"health.{h}" for h in plans.HEALTH),
+        *(f"duty.{d}" for d in shifts.DUTIES),
+        *(f"liability.{who}" for who in ("own", "customer")),
+        *(f"figure.{name}" for name in kpi.RATIOS),
+        *(f"load.{f.name}" for f in fields(kpi.Load)),
+        *(f"list.{name}" for name in ("alarms", "shelved", "incidents", "operations", "works")),
+        *("list.overdue", "kind.leak", "label.state"),
+        *(f"code.{s}" for s in ("ordered", "executed", "taken")),
     }
 
 

@@ -1,0 +1,81 @@
+"""The pages of what has been: a month in figures with what each is made of, and the trail."""
+
+from calendar import monthrange
+from datetime import datetime
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from server.servicecore.rules.permissions import Right, actor_of, check
+from server.web.screen import Screen
+from server.web.sheet import NOTHING, Sheet, router_of_pages
+from server.web.viewer import person_of
+from telemetry.instant import Instant
+
+TARGETS = {
+    "repair_timeliness": "timeliness.target",
+    "satisfaction": "satisfaction.target",
+    "complaint_handled": "handled.target",
+}
+"""Which value of the policy a figure is held against."""
+
+
+def routes(sheet: Sheet) -> APIRouter:
+    """Return the figures and the trail."""
+    router = router_of_pages()
+    desk = sheet.desk
+
+    @router.get("/figures")
+    async def figures(request: Request, month: str = "", dispatchers: int = 1) -> Response:
+        screen = await sheet.screen(request)
+        start, end, name = month_of(screen, month, sheet.clock.now())
+        policy = desk.ground.book.policy
+        shares = await desk.figures.month(start, end)
+        targets = {n: policy.number(key) for n, key in TARGETS.items()}
+        units = {u.id: u.name for u in await desk.looks.units()}
+        return sheet.show(
+            "figures.html",
+            screen,
+            NOTHING,
+            here=f"/figures?month={name}",
+            month=name,
+            dispatchers=dispatchers,
+            shares=[
+                (n, r, targets.get(n), None if targets.get(n) is None else r.meets(targets[n] or 0))
+                for n, r in shares.items()
+            ],
+            loads=await desk.figures.loads(start, end),
+            table=await desk.figures.table(start, end),
+            alarms=await desk.cases.figures(start, end, dispatchers=max(1, dispatchers)),
+            names=units,
+        )
+
+    @router.get("/trail")
+    async def trail(request: Request, before: int | None = None) -> Response:
+        screen = await sheet.screen(request)
+        check(actor_of(person_of(request)), Right.AUDIT)
+        return sheet.show(
+            "trail.html",
+            screen,
+            NOTHING,
+            here="/trail",
+            look=await desk.looks.trail(before=before),
+        )
+
+    return router
+
+
+def month_of(screen: Screen, text: str, now: Instant) -> tuple[Instant, Instant, str]:
+    """Return (start, end, name) of a month where the water is; what is no month is this one.
+
+    A month that is not over ends now: what still runs is not late by the end of the month.
+    """
+    try:
+        found = datetime.strptime(text, "%Y-%m")  # noqa: DTZ007  the zone is set below
+    except ValueError:
+        found = datetime.fromtimestamp(now / 1000, tz=screen.timezone)
+    first = datetime(found.year, found.month, 1, tzinfo=screen.timezone)
+    days = monthrange(found.year, found.month)[1]
+    start = int(first.timestamp() * 1000)
+    end = int(first.replace(day=days, hour=23, minute=59, second=59).timestamp() + 1) * 1000
+    return Instant(start), Instant(min(end, now + 1)), f"{found:%Y-%m}"
