@@ -22,7 +22,7 @@ log = logging.getLogger("mainwatch.gateway")
 COMMIT_S = 1.0
 """All scans of a second are one commit: a power cut loses no more than that."""
 
-COMMIT_SAMPLES = 40_000
+COMMIT_SAMPLES = 12_000
 """With so many waiting a commit comes earlier, so that memory stays small."""
 
 PATIENCE_MS = 30_000

@@ -31,7 +31,7 @@ WINDOW_ROWS = 256
 WINDOW_BYTES = 262_144
 """What may be on its way without an acknowledgement: a broker drops what a host cannot take."""
 
-FETCH_ROWS = 64
+FETCH_ROWS = 16
 """Rows asked of the outbox at a time, so that a long backlog never holds up a command."""
 
 ACK_PATIENCE_MS = 12_000
@@ -131,6 +131,8 @@ class EdgeSession:
         self._on_the_way: deque[tuple[int, int, int]] = deque()
         """End, bytes and instant of sending of each row that is sent and not confirmed."""
         self._bytes = 0
+        self._row_bytes = 0
+        """The size of the last row that was sent."""
         self._progress_ms = 0
         self._connected_ms = 0
         self._reported_ms = 0
@@ -194,9 +196,12 @@ class EdgeSession:
         if not self.node.is_acknowledged:
             return self._sent, FETCH_ROWS
         room = WINDOW_ROWS - len(self._on_the_way)
-        if room <= 0 or self._bytes >= WINDOW_BYTES:
+        room_bytes = WINDOW_BYTES - self._bytes
+        if room <= 0 or room_bytes <= 0:
             return None
-        return self._sent, min(room, FETCH_ROWS)
+        # What does not fit would be read for nothing; rows are as long as the last one was.
+        likely = 1 + room_bytes // self._row_bytes if self._row_bytes else FETCH_ROWS
+        return self._sent, min(room, likely, FETCH_ROWS)
 
     def send(self, rows: Sequence[Row], *, at: Instant, now_ms: int) -> list[Output]:
         """Return the messages of rows that `wants` asked for, as far as the window allows."""
@@ -383,7 +388,7 @@ class EdgeSession:
     def _row(self, row: Row, *, at: Instant, now_ms: int) -> list[Output]:
         out: list[Output] = []
         names = self._names.setdefault(row.device, {})
-        if any(s.point not in names for s in row.samples):
+        if any(m.point not in names for m in row.layout.metrics):
             # The configuration has changed since: the server learns what the old rows speak of.
             born = with_retired(self._births.get(row.device, ()), row.layout)
             self._births[row.device] = born
@@ -397,6 +402,7 @@ class EdgeSession:
             row, names, seq=self._next_seq(), epoch=self.epoch, at=at, is_historical=late
         )
         out.append(Publish(topic=self.node.topic(MessageKind.DDATA, row.device), payload=payload))
+        self._row_bytes = len(payload)
         self._remember(row.end, len(payload), now_ms)
         return out
 
