@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Sequence
+from typing import Self
 
 from telemetry.register_map import ByteOrder, Form, Register, WordOrder
 from telemetry.sample import Reason
@@ -12,6 +13,17 @@ _FLOATS = {
     Form.FLOAT16: struct.Struct(">e"),
     Form.FLOAT32: struct.Struct(">f"),
     Form.FLOAT64: struct.Struct(">d"),
+}
+_PLAIN = {
+    Form.UINT16: "H",
+    Form.INT16: "h",
+    Form.UINT32: "I",
+    Form.INT32: "i",
+    Form.UINT64: "Q",
+    Form.INT64: "q",
+    Form.FLOAT16: "e",
+    Form.FLOAT32: "f",
+    Form.FLOAT64: "d",
 }
 _ORDERS: dict[WordOrder, tuple[int, ...]] = {
     WordOrder.SWAPPED_IN_PAIRS: (1, 0, 3, 2),
@@ -62,6 +74,57 @@ def house_value(raw: float, register: Register) -> float | Reason:
     if register.maximum is not None and value > register.maximum:
         return Reason.OUT_OF_RANGE
     return house
+
+
+class PlainBlock:
+    """Registers of one read that are nothing but numbers in order: all are decoded in one go."""
+
+    def __init__(self, registers: Sequence[Register], *, form: str) -> None:
+        self.registers = registers
+        self._numbers = struct.Struct(form)
+        self._words = struct.Struct(f">{self._numbers.size // 2}H")
+        self._scales = [
+            (
+                r.scale,
+                r.offset,
+                to_house(1.0, r.unit),
+                -math.inf if r.minimum is None else r.minimum,
+                math.inf if r.maximum is None else r.maximum,
+            )
+            for r in registers
+        ]
+
+    @classmethod
+    def of(cls, registers: Sequence[Register], *, address: int, count: int) -> Self | None:
+        """Return the decoder of a read, or None when one of its registers is not that plain."""
+        form, here = ">", address
+        for r in registers:
+            if r.address < here or not _is_plain(r):
+                return None
+            form += "xx" * (r.address - here) + _PLAIN[r.form]
+            here = r.end
+        return cls(registers, form=form + "xx" * (address + count - here))
+
+    def values(self, words: Sequence[int]) -> list[float | Reason]:
+        """Return for each register what `house_value` returns for its raw number."""
+        found: list[float | Reason] = []
+        numbers = self._numbers.unpack(self._words.pack(*words))
+        for raw, (scale, offset, factor, low, high) in zip(numbers, self._scales, strict=True):
+            value = raw * scale + offset
+            house = value * factor
+            if not math.isfinite(house):
+                found.append(Reason.NOT_A_NUMBER)
+            else:
+                found.append(house if low <= value <= high else Reason.OUT_OF_RANGE)
+        return found
+
+
+def _is_plain(r: Register) -> bool:
+    is_big = r.word_order is WordOrder.BIG and r.byte_order is ByteOrder.BIG
+    as_it_is = r.bit is None and r.bit_count is None and not r.fraction_bits
+    no_codes = not r.error_values and not r.meanings
+    is_number = r.form in _PLAIN and not r.table.is_of_bits
+    return is_big and as_it_is and no_codes and is_number
 
 
 def text(words: Sequence[int], register: Register) -> str:

@@ -8,15 +8,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.core.decode import house_value, raw_number, text
+from gateway.core.decode import PlainBlock, house_value, raw_number, text
 from gateway.core.isolation import Verdict, unreadable
-from gateway.core.poll_plan import Block, Costs, Poll, Wanted, load, polls
+from gateway.core.poll_plan import Block, Costs, Poll, Wanted, is_settled, load, polls
 from gateway.core.pulse import Counter, CounterSettings, CounterState
 from gateway.core.statistics import DeviceStatistics, Health
 from telemetry.instant import Instant
 from telemetry.point import PointId
 from telemetry.register_map import Register
-from telemetry.sample import Reason, Sample
+from telemetry.sample import Reason, Sample, good_samples
 from telemetry.units import Quantity
 
 PROBE_MIN_MS = 500
@@ -152,6 +152,8 @@ class Device:
         self._slowest_s = 0.0
         self._observed = 0
         self._planned_ms = 0
+        self._plain: dict[int, tuple[Block, PlainBlock | None]] = {}
+        """By the identity of the block, which is held so that it stays its own."""
         self._plan()
 
     # What to ask.
@@ -191,7 +193,7 @@ class Device:
             return False
         self._planned_ms = now_ms
         self._costs = replace(self._costs, turnaround_s=self._turnaround_s)
-        return self._plan()
+        return False if is_settled(self.polls) else self._plan()
 
     def learn(self, block: Block, verdict: Verdict) -> None:
         """Remember what the device refuses, and never ask for it again while it lives."""
@@ -246,9 +248,7 @@ class Device:
             reply = replies[min(n, len(replies) - 1)]
             if self.statistics.health is Health.IMPOSTOR:
                 reply = NoAnswer(at=reply.at, reason=Reason.WRONG_REPLY, answered=True)
-            for register in block.registers:
-                if self._is_due(register, poll, now_ms):
-                    samples += self._samples(register, block, reply)
+            samples += self._block_samples(block, poll, reply, now_ms)
         if self.polls and poll is self.polls[0]:
             at = replies[-1].at
             for name, register in self._unreadable.items():
@@ -301,6 +301,7 @@ class Device:
         ]
         before = self.polls
         self.polls = polls(wanted, self._costs)
+        self._plain.clear()
         return self.polls != before
 
     def _longest_alone(self) -> int:
@@ -373,6 +374,41 @@ class Device:
         self._turnaround_s += weight * (turnaround_s - self._turnaround_s)
         self._slowest_s = max(self._slowest_s, turnaround_s)
         self.statistics.turnaround_ms = 1000 * self._turnaround_s
+
+    def _block_samples(
+        self, block: Block, poll: Poll, reply: Reply, now_ms: int
+    ) -> Sequence[Sample]:
+        if isinstance(reply, Words):
+            plain = self._plain_block(block, poll)
+            if plain is not None:
+                return self._plain_samples(plain, reply)
+        found: list[Sample] = []
+        for register in block.registers:
+            if self._is_due(register, poll, now_ms):
+                found += self._samples(register, block, reply)
+        return found
+
+    def _plain_block(self, block: Block, poll: Poll) -> PlainBlock | None:
+        """Return how to decode a block in one go, if all of it is plain and always due."""
+        found = self._plain.get(id(block))
+        if found is not None:
+            return found[1]
+        plain = None
+        if all(
+            self._readings[r.name].period_ms <= poll.period_ms and r.name not in self._counters
+            for r in block.registers
+        ):
+            plain = PlainBlock.of(block.registers, address=block.address, count=block.count)
+        self._plain[id(block)] = block, plain
+        return plain
+
+    def _plain_samples(self, plain: PlainBlock, reply: Words) -> Sequence[Sample]:
+        points = [self._readings[r.name].point for r in plain.registers]
+        values = plain.values(reply.words)
+        good = [v for v in values if not isinstance(v, Reason)]
+        if len(good) == len(values):
+            return good_samples(points, [reply.at] * len(good), good)
+        return [_sample(p, v, reply.at) for p, v in zip(points, values, strict=True)]
 
     def _samples(self, register: Register, block: Block, reply: Reply) -> list[Sample]:
         match reply:

@@ -130,6 +130,27 @@ def load(planned: Iterable[Poll], costs: Costs) -> float:
     )
 
 
+def is_settled(planned: Sequence[Poll]) -> bool:
+    """Say whether no turnaround could make another plan better.
+
+    So it is where each table is one block without a hole: every other plan reads as much, and asks
+    more often.
+    """
+    if len(planned) != 1:
+        return False
+    blocks = planned[0].blocks
+    return len({b.table for b in blocks}) == len(blocks) and not any(map(_has_hole, blocks))
+
+
+def _has_hole(block: Block) -> bool:
+    end = block.address
+    for r in sorted(block.registers, key=lambda r: r.address):
+        if r.address > end:
+            return True
+        end = max(end, r.end)
+    return False
+
+
 def _plan_table(table: Table, ordered: tuple[Register, ...], costs: Costs) -> Iterator[Block]:
     longest = costs.longest(table)
     barred = sorted(a for t, a in costs.barred if t is table)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from firmware_sim.core.encode import raw_words
-from gateway.core.decode import house_value, raw_number
+from gateway.core.decode import PlainBlock, house_value, raw_number
 from telemetry.register_map import ByteOrder, Form, Register, RegisterMap, WordOrder
 from telemetry.sample import Reason
 
@@ -178,3 +178,51 @@ def test_no_words_make_decoding_fail_or_give_a_value_that_is_none(form, data, or
     found = house_value(raw_number(words, register), register)
 
     assert isinstance(found, Reason) or math.isfinite(found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(sorted({*Form} - {Form.STRING, Form.BIT})),
+            st.integers(0, 3),
+            st.sampled_from([WordOrder.BIG, WordOrder.BIG, WordOrder.LITTLE]),
+            st.sampled_from([1.0, 0.1, 1e300]),
+            st.sampled_from([None, 10.0]),
+        ),
+        min_size=1,
+        max_size=8,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_a_block_decoded_in_one_go_gives_what_its_registers_give(asked, random):
+    registers, end = [], 100
+    for n, (form, hole, order, scale, bound) in enumerate(asked):
+        r = Register(
+            name=f"r{n}",
+            address=end + hole,
+            form=form,
+            unit="bar",
+            word_order=order,
+            scale=scale,
+            minimum=bound,
+            maximum=None if bound is None else 5_000.0,
+        )
+        registers.append(r)
+        end = r.end
+    words = [
+        random.choice([0, 0x4248, 0x7FF8, 0xFFFF, random.randrange(65536)]) for _ in range(end)
+    ]
+    plain = PlainBlock.of(registers, address=98, count=end + 2 - 98)
+    words = words[: end + 2 - 98]
+
+    one_by_one = [
+        house_value(raw_number(words[r.address - 98 : r.end - 98], r), r) for r in registers
+    ]
+
+    assert (plain is None) or plain.values(words) == one_by_one
+    numbers = {f for f in Form if f.words > 1 or f in {Form.UINT16, Form.INT16, Form.FLOAT16}}
+    plainly = {f for f in numbers if not f.is_bcd and f is not Form.STRING}
+    assert (plain is not None) == all(
+        r.form in plainly and r.word_order is WordOrder.BIG for r in registers
+    )

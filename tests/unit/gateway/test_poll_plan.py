@@ -1,13 +1,14 @@
 """The plan of block reads: complete, within the limits, and as cheap as it can be."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.line_timing import LineTiming
-from gateway.core.poll_plan import Block, Costs, Wanted, load, plan, polls
+from gateway.core.poll_plan import Block, Costs, Wanted, is_settled, load, plan, polls
 from telemetry.register_map import Form, Register, Table
 
 WORD_FORMS = [f for f in Form if f not in {Form.BIT, Form.STRING}]
@@ -190,3 +191,15 @@ def test_polls_read_everything_often_enough_and_never_cost_more_than_apart(asked
         for key in {(w.period_ms, w.is_low) for w in everything}
     )
     assert load(found, by) <= apart + 1e-12
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 2), min_size=1, max_size=12), some_costs, st.floats(0, 0.5))
+def test_a_settled_plan_is_the_same_at_any_turnaround(holes, by, turnaround_s):
+    addresses = [n + sum(holes[: n + 1]) for n in range(len(holes))]
+    wanted = [Wanted(register=register(a), period_ms=1000, is_low=False) for a in addresses]
+    before = polls(wanted, by)
+
+    if is_settled(before):
+        assert polls(wanted, replace(by, turnaround_s=turnaround_s)) == before
+    assert is_settled(before) == (not any(holes[1:]) and len(before[0].blocks) == 1)
