@@ -7,6 +7,7 @@ import random
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import assert_never
 
 import aiomqtt
@@ -230,8 +231,10 @@ class Uplink:
                         await self._wake.wait()
 
     async def _carry_out(self, client: aiomqtt.Client, outputs: Sequence[Output]) -> None:
-        for output in outputs:
+        for output, after in zip_longest(outputs, outputs[1:]):
             match output:
+                case Publish() if isinstance(after, Publish):
+                    _queue(client, output)  # in order, and written before the last of them
                 case Publish():
                     await client.publish(output.topic, output.payload, qos=output.qos)
                 case Confirm():
@@ -271,6 +274,13 @@ def _client(broker: Broker, *, identifier: str, will: Publish | None) -> aiomqtt
         max_queued_incoming_messages=INCOMING_MAX,
         will=None if will is None else aiomqtt.Will(will.topic, will.payload, will.qos),
     )
+
+
+def _queue(client: aiomqtt.Client, message: Publish) -> None:
+    """Give a message to the client without waiting until it is written. Raises `MqttError`."""
+    said = client._client.publish(message.topic, message.payload, message.qos)  # noqa: SLF001  the public way waits
+    if said.rc:
+        raise aiomqtt.MqttCodeError(said.rc, "could not publish")
 
 
 def _hang_up(client: aiomqtt.Client) -> None:

@@ -31,8 +31,9 @@ WINDOW_ROWS = 256
 WINDOW_BYTES = 262_144
 """What may be on its way without an acknowledgement: a broker drops what a host cannot take."""
 
-FETCH_ROWS = 16
-"""Rows asked of the outbox at a time, so that a long backlog never holds up a command."""
+FETCH_ROWS = 64
+FETCH_BYTES = 65_536
+"""What is asked of the outbox at a time, so that a long backlog never holds up a command."""
 
 ACK_PATIENCE_MS = 12_000
 """Without progress for so long something on the way is broken: start over where it is confirmed."""
@@ -200,7 +201,7 @@ class EdgeSession:
         if room <= 0 or room_bytes <= 0:
             return None
         # What does not fit would be read for nothing; rows are as long as the last one was.
-        likely = 1 + room_bytes // self._row_bytes if self._row_bytes else FETCH_ROWS
+        likely = 1 + min(room_bytes, FETCH_BYTES) // (self._row_bytes or FETCH_BYTES)
         return self._sent, min(room, likely, FETCH_ROWS)
 
     def send(self, rows: Sequence[Row], *, at: Instant, now_ms: int) -> list[Output]:
