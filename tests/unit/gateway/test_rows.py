@@ -1,5 +1,8 @@
 """Scans that share a row, and DDATA put together from parts: the same samples, the same bytes."""
 
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +12,7 @@ from gateway.core.rows import ROW_SAMPLES, Layout, Row, merged
 from telemetry import extension
 from telemetry.instant import Instant
 from telemetry.point import PointId
-from telemetry.sample import Quality, Reason, Sample, TimeQuality
+from telemetry.sample import Quality, Reason, Sample, TimeQuality, good_samples
 from telemetry.sparkplug import DataType, Metric, Payload, Property, encode
 
 POINTS = tuple(PointId(f"place-{n}/pressure") for n in range(4))
@@ -123,3 +126,19 @@ def test_polls_of_a_second_are_one_row():
     ]
     (scan,) = merged(read)
     assert (scan.polls, len(scan.samples)) == (5, 5)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=8))
+def test_good_samples_are_those_made_one_by_one(values):
+    points = [POINTS[n % len(POINTS)] for n in range(len(values))]
+    instants = [Instant(n) for n in range(len(values))]
+
+    assert good_samples(points, instants, values) == tuple(
+        Sample(point=p, at=at, value=v) for p, at, v in zip(points, instants, values, strict=True)
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_makes_no_good_sample(value):
+    with pytest.raises(ValueError, match="finite"):
+        good_samples([POINTS[0]], [Instant(0)], [value])
