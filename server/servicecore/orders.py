@@ -385,7 +385,7 @@ class Orders:
         return await self.archive(actor=SYSTEM, before=before)
 
 
-def _closed_before(before: Instant) -> Select[tuple[Ticket]]:
+def _closed_before(before: Instant) -> Select[Ticket]:
     return select(Ticket).where(Ticket.state == State.CLOSED, Ticket.since < before)
 
 

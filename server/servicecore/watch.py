@@ -22,7 +22,7 @@ EVERY_MS = MINUTE_MS
 
 
 class Watch:
-    """Looks at limits and at what is due for the archive, and exports the head on each local day."""
+    """Looks at limits and at what is due for the archive; exports the head on each local day."""
 
     def __init__(self, desk: Desk, heads: Path, *, clock: Clock) -> None:
         self._desk = desk

@@ -126,5 +126,6 @@ def token_of(admin: httpx.Client, name: str, *roles: str) -> str:
     """Return the token of a new program, as the administrator's page shows it once."""
     page = admin.post("/programs", data={"name": name, "roles": list(roles)})
     found = re.search(r'class="once">.*?<code>([\w-]+)</code>', page.text, re.DOTALL)
-    assert found, page.text
+    said = re.findall(r'role="alert".*', page.text)
+    assert found, f"{page.status_code}: {said}"
     return found[1]

@@ -118,7 +118,7 @@ def creator(path: Path, pragmas: Sequence[str]) -> Callable[[], Any]:
 
 async def _elsewhere(act: Callable[[], object]) -> None:
     """Do it in a thread; one that is given up is waited for: nobody else may touch its file."""
-    doing = asyncio.ensure_future(asyncio.to_thread(act))
+    doing = asyncio.get_running_loop().run_in_executor(None, act)
     try:
         await asyncio.shield(doing)
     except asyncio.CancelledError:

@@ -49,15 +49,21 @@ def test_what_is_written_is_on_disk_when_the_transaction_has_ended(use, tmp_path
 
 
 def test_an_error_undoes_the_whole_transaction_and_leaves_the_writer_fit(use, tmp_path):
+    async def fail(database):
+        async with database.writing() as session:
+            session.add(dropped("a"))
+            await session.flush()
+            _ = 1 / 0
+
+    async def write(database, table):
+        async with database.writing() as session:
+            await session.execute(text(f"INSERT INTO {table} VALUES (1)"))
+
     async def act(database):
         with pytest.raises(ZeroDivisionError):
-            async with database.writing() as session:
-                session.add(dropped("a"))
-                await session.flush()
-                _ = 1 / 0
+            await fail(database)
         with pytest.raises(StorageError, match=r"desk\.db: cannot be written"):
-            async with database.writing() as session:
-                await session.execute(text("INSERT INTO nowhere VALUES (1)"))
+            await write(database, "nowhere")
         async with database.writing() as session:
             session.add(dropped("b"))
         return database.changes.revision
@@ -95,11 +101,11 @@ def test_a_writer_of_another_process_holds_up_its_own_act_and_not_the_loop(use, 
             async with database.writing() as session:
                 session.add(dropped("a"))
 
-        writing = asyncio.create_task(write())
-        while not writing.done():
-            await asyncio.sleep(0.01)
-            beats += 1
-        await writing
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(write())
+            while not writing.done():
+                await asyncio.sleep(0.01)
+                beats += 1
         return beats
 
     assert use(act) > 5
@@ -116,11 +122,11 @@ def test_an_act_that_is_given_up_at_any_instant_is_whole_or_not_there(use, tmp_p
 
     async def act(database):
         for n in range(30):
-            task = asyncio.create_task(write(database, n))
-            for _ in range(n):
-                await asyncio.sleep(0)
-            task.cancel()
-            await asyncio.wait([task])
+            async with asyncio.TaskGroup() as group:
+                task = group.create_task(write(database, n))
+                for _ in range(n):
+                    await asyncio.sleep(0)
+                task.cancel()
         await write(database, "last")
 
     use(act)
