@@ -298,6 +298,26 @@ class Cases:
                 shown[row.id] = (rules.shown(axes, at=now), heard)
         return shown
 
+    async def heard(self) -> dict[str, str]:
+        """Return which sound stands for each alarm that is heard now: see `rules.sounding`."""
+        now = self._ground.now()
+        heard = [alarm for alarm, (_, is_heard) in (await self.shown()).items() if is_heard]
+        async with self._ground.database.reading() as session:
+            lately = await session.execute(
+                select(Alarm.raised_at).where(
+                    Alarm.raised_at > now - rules.FLOOD_MS, Alarm.raised_at <= now
+                )
+            )
+            rows = await session.execute(
+                select(Alarm.id, Alarm.acknowledged_at).where(Alarm.id.in_(heard))
+            )
+            open_ones = await session.scalars(select(Incident).where(Incident.closed_at.is_(None)))
+            return rules.sounding(
+                {row.id: row.acknowledged_at for row in rows},
+                incidents={alarm: case.id for case in open_ones for alarm in case.alarms},
+                is_flood=rules.in_flood([Instant(row.raised_at) for row in lately], at=now),
+            )
+
     async def figures(self, start: Instant, end: Instant, *, dispatchers: int) -> rules.Figures:
         """Return the alarm system's figures for [start, end)."""
         async with self._ground.database.reading() as session:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.servicecore import dispatch, timeline
@@ -364,11 +364,7 @@ class Orders:
     async def archive(self, *, actor: Person, before: Instant) -> list[str]:
         """Archive what was closed before an instant; the rows stay, for as long as they must."""
         async with self._ground.acting(actor, Right.ARCHIVE) as (session, who):
-            rows = list(
-                await session.scalars(
-                    select(Ticket).where(Ticket.state == State.CLOSED, Ticket.since < before)
-                )
-            )
+            rows = list(await session.scalars(_closed_before(before)))
             for row in rows:
                 row.state, row.since = State.ARCHIVED, self._ground.now()
                 await self._ground.record(
@@ -380,6 +376,17 @@ class Orders:
                     after=State.ARCHIVED,
                 )
             return [row.number for row in rows]
+
+    async def archive_due(self, *, before: Instant) -> list[str]:
+        """Archive by the clock, and write nothing where nothing is due (R31)."""
+        async with self._ground.database.reading() as session:
+            if await session.scalar(_closed_before(before).limit(1)) is None:
+                return []
+        return await self.archive(actor=SYSTEM, before=before)
+
+
+def _closed_before(before: Instant) -> Select[Ticket]:
+    return select(Ticket).where(Ticket.state == State.CLOSED, Ticket.since < before)
 
 
 def _since_reopened(entries: Sequence[Entry]) -> set[str]:

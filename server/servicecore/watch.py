@@ -1,4 +1,4 @@
-"""What happens by the clock: limits that pass go on record, and the chain's head is exported daily.
+"""What happens by the clock: limits that pass, the month's archive, the chain's head each day.
 
 A head kept elsewhere makes it evident when the end of the trail was cut off or written anew, which
 the chain alone cannot show.
@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from server.servicecore.desk import Desk
+from server.servicecore.rules.calendar import civil
 from telemetry.errors import StorageError
 from telemetry.instant import MINUTE_MS, Clock, Instant
 
@@ -21,7 +22,7 @@ EVERY_MS = MINUTE_MS
 
 
 class Watch:
-    """Looks at the limits each minute, and exports the head once on each local day."""
+    """Looks at limits and at what is due for the archive; exports the head on each local day."""
 
     def __init__(self, desk: Desk, heads: Path, *, clock: Clock) -> None:
         self._desk = desk
@@ -46,6 +47,9 @@ class Watch:
             log.info("%s has passed its limit %s", ticket, clock)
         calendar = self._desk.ground.book.calendar
         today = calendar.day(self._clock.now())
+        month = calendar.instant(today - civil(today)[2] + 1, 0)
+        for ticket in await self._desk.orders.archive_due(before=month):
+            log.info("%s of a month that is over is archived", ticket)
         last = await asyncio.to_thread(last_head, self._heads)
         if last is None or calendar.day(last[0]) < today:
             seq, found = await self._desk.trail_head()

@@ -14,6 +14,7 @@ from server.servicecore.desk import Desk
 from server.servicecore.rules.refusal import Refused
 from server.web import (
     api,
+    api_archive,
     api_records,
     auth,
     case_pages,
@@ -61,6 +62,7 @@ def create_app(
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
     app.include_router(api.routes(desk, feed, clock))
+    app.include_router(api_archive.routes(desk, clock))
     app.include_router(api_records.routes(desk, clock))
     sheet = Sheet(desk, renderer, clock)
     for part in (order_pages, case_pages, contact_pages, plan_pages, record_pages):

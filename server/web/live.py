@@ -33,6 +33,8 @@ class Live:
         self._renderer = renderer
         self._clock = clock
         self._stop = stop
+        self._heard: dict[str, str] = {}
+        self._heard_for = (-1, -HEARTBEAT_MS)
 
     async def stream(self, viewer: Viewer, since: int) -> AsyncIterator[str]:
         """Yield events until the server stops; `since` is the revision that the page shows."""
@@ -52,6 +54,7 @@ class Live:
                     since,
                 )
                 shown = sections
+                beat_ms = -HEARTBEAT_MS  # what has changed may be to be heard, and at once
                 said.clear()  # a section may have carried older values than the page had
             values = {p: v for p, v in present.values.items() if said.get(p) != v.at}
             if values:
@@ -59,16 +62,25 @@ class Live:
                 yield _event("values", {p: _plain(v) for p, v in values.items()}, since)
             if self._clock.monotonic_ms() - beat_ms >= HEARTBEAT_MS:
                 beat_ms = self._clock.monotonic_ms()
-                yield _event("heartbeat", self._heartbeat(present), since)
+                yield _event("heartbeat", await self._heartbeat(present), since)
             await self._desk.changes.wait_beyond(since, WAIT_S)
 
-    def _heartbeat(self, present: Present) -> dict[str, object]:
+    async def _heartbeat(self, present: Present) -> dict[str, object]:
         return {
+            "heard": await self._what_is_heard(),
             "now": self._clock.now(),
             "newest": present.newest,
             "engine": self._desk.engine_reached,
             "stopped": self._desk.intake_stopped,
         }
+
+    async def _what_is_heard(self) -> dict[str, str]:
+        """Return what consoles sound for, worked out once for all of them."""
+        now, (revision, at) = self._clock.monotonic_ms(), self._heard_for
+        if revision != self._desk.changes.revision or now - at >= HEARTBEAT_MS:
+            self._heard_for = (self._desk.changes.revision, now)
+            self._heard = await self._desk.cases.heard()
+        return self._heard
 
 
 def _plain(last: LastValue) -> dict[str, object]:

@@ -198,3 +198,23 @@ def test_the_start_of_the_shift_allows_sound_and_a_silent_page_says_so(plant, br
         other.wait_for(f"!({silent})")
     finally:
         other.close()
+
+
+def test_a_new_alarm_is_heard_once(plant, browser):
+    browser.open(plant.address)
+    browser.wait_for(FRESH)
+    start_shift(browser, "Li")
+    browser.evaluate(
+        "window.tones = 0; window.OscillatorNode = class extends OscillatorNode {"
+        " constructor(...a) { super(...a); window.tones += 1; } }"
+    )
+    plant.journal.record(*burst(1, at=CLOCK.now()))
+    browser.wait_for("window.tones === 6")
+    plant.journal.record(*burst(1, at=CLOCK.now())[:1])  # the same alarm, told again
+    plant.journal.record(*burst(2, at=CLOCK.now(), zone="east")[:1])
+    browser.wait_for("window.tones === 12")
+    browser.evaluate("location.reload()")
+    browser.wait_for(f"document.querySelector('#A-000002') && {FRESH}")
+
+    assert browser.evaluate("window.tones === undefined")
+    assert browser.errors == []

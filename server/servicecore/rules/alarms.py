@@ -6,7 +6,7 @@ silent or out of service cannot clear anything.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -107,6 +107,21 @@ def sounds(axes: Axes, *, at: Instant, decided: bool, realarm_ms: int | None) ->
         return False
     assert axes.acknowledged_at is not None
     return at - axes.acknowledged_at >= realarm_ms
+
+
+def sounding(
+    heard: Mapping[str, int | None], *, incidents: Mapping[str, str], is_flood: bool
+) -> dict[str, str]:
+    """Return which sound stands for each alarm that is heard; a console sounds once for each.
+
+    `heard` says of each alarm when it was acknowledged: one that is still undecided long after goes
+    by another name, so it sounds again. In a flood one sound stands for all alarms of an incident.
+    """
+    found = {}
+    for alarm, acknowledged_at in heard.items():
+        name = alarm if acknowledged_at is None else f"{alarm}+{acknowledged_at}"
+        found[name] = incidents.get(alarm, name) if is_flood else name
+    return found
 
 
 def shelve(

@@ -8,28 +8,29 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, event, update
+from sqlalchemy import Connection, Table, create_engine, event, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from server.servicecore.store import driver
 from server.servicecore.store.tables import Progress
 from telemetry.errors import StorageError
 
 PROGRESS_ROW = 1
+_CURSOR = cast("Table", Progress.__table__)
 _MOVE_ON = (
-    update(Progress)
-    .where(Progress.id == PROGRESS_ROW)
-    .values(revision=Progress.revision + 1)
-    .returning(Progress.revision)
-    .execution_options(synchronize_session=False)
+    update(_CURSOR)
+    .where(_CURSOR.c.id == PROGRESS_ROW)
+    .values(revision=_CURSOR.c.revision + 1)
+    .returning(_CURSOR.c.revision)
 )
-"""One statement in place of a look and a change: each costs a way to the database's thread."""
+"""One statement in place of a look and a change, and of the table: a row's object costs more."""
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -68,7 +69,7 @@ class Database:
     def __init__(self, path: Path, *, revision: int) -> None:
         self._path = path
         self._lock = asyncio.Lock()
-        self._writer = _engine(path, "BEGIN IMMEDIATE")
+        self._writer = _engine(path, driver.BEGIN_WRITING)
         self._reader = _engine(path, "BEGIN")
         self.changes = Changes(revision)
 
@@ -135,8 +136,9 @@ def _upgrade(connection: Connection) -> None:
 
 
 def _engine(path: Path, begin: str) -> AsyncEngine:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
-    event.listen(engine.sync_engine, "connect", _prepare)
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{path}", async_creator=driver.creator(path, _PRAGMAS)
+    )
     event.listen(engine.sync_engine, "begin", lambda c: c.exec_driver_sql(begin))
     return engine
 

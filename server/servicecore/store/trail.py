@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.servicecore.rules import chain
@@ -18,6 +18,9 @@ from telemetry.instant import Instant
 
 SYSTEM = "mainwatch"
 """The actor of what nobody clicked."""
+
+_TABLE = cast("Table", Entry.__table__)
+_NEWEST = select(_TABLE.c.seq, _TABLE.c.hash).order_by(_TABLE.c.seq.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +66,7 @@ async def entries_of(session: AsyncSession, entity: str) -> Sequence[Entry]:
 
 async def head(session: AsyncSession) -> tuple[int, str]:
     """Return (seq, hash) of the newest entry: what is kept elsewhere so that a cut is evident."""
-    newest = select(Entry.seq, Entry.hash).order_by(Entry.seq.desc()).limit(1)
-    last = (await session.execute(newest)).first()
+    last = (await session.execute(_NEWEST)).first()
     return (last.seq, last.hash) if last else (0, chain.GENESIS)
 
 

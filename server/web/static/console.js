@@ -11,7 +11,7 @@ import { keepDrafts, send } from "./forms.js";
 const one = (selector) => document.querySelector(selector);
 const staleBand = one("#stale");
 const message = one("#message");
-let known = unseen();
+let known = null; // what has sounded; nothing does that was there when the page was opened
 let trend = null;
 
 function unseen() {
@@ -28,11 +28,17 @@ function say(text) {
 function showSections(sections) {
   for (const [name, html] of Object.entries(sections)) morph(one(`#${name}`), html);
   const now = unseen();
-  if (facts.operator && [...now].some((id) => !known.has(id))) alert();
-  known = now;
   document.title = (now.size ? `(${now.size}) ` : "") + facts.title;
   trend?.markShown();
   tick();
+}
+
+// Which sound stands for which alarm; in a flood one stands for a whole incident.
+function hear(heard) {
+  const names = Object.entries(heard);
+  const isNew = known && names.some(([alarm, sound]) => !known.has(alarm) && !known.has(sound));
+  if (facts.operator && isNew) alert();
+  known = new Set(names.flat());
 }
 
 function showValues(values) {
@@ -113,7 +119,7 @@ async function showTrend() {
 
 if (facts.operator) wake();
 keepDrafts();
-listen({ sections: showSections, values: showValues, health: showHealth });
+listen({ sections: showSections, values: showValues, health: showHealth, hear });
 every(1000, () => {
   tick();
   showSound();

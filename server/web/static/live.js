@@ -6,7 +6,7 @@ import { every, serverNow, serverSays } from "./clock.js";
 
 const STALE_MS = 15000;
 
-export function listen({ sections, values, health }) {
+export function listen({ sections, values, health, hear }) {
   const { newest, engine, stopped } = facts;
   const state = { beat: performance.now(), newest, engine, stopped };
   let source = null;
@@ -25,6 +25,7 @@ export function listen({ sections, values, health }) {
       serverSays(said.now);
       const { newest, engine, stopped } = said;
       Object.assign(state, { beat: performance.now(), newest, engine, stopped });
+      hear(said.heard);
       watch();
     });
     source.onerror = () => {

@@ -141,6 +141,42 @@ def test_a_seen_alarm_that_nobody_decides_sounds_again(run, journal, clock):
     assert run(act) == (False, True, False)
 
 
+def test_a_console_hears_each_alarm_once_and_once_more_when_nobody_decides(run, journal, clock):
+    journal.record(*burst(1, at=AT, mode="confirm"))
+
+    async def act(desk: Desk):
+        new = await desk.cases.heard()
+        until = Instant(AT + HOUR_MS)
+        await desk.cases.shelve(ALARM, actor="Li", until=until, reason="works")
+        shelved = await desk.cases.heard()
+        await desk.cases.unshelve(ALARM, actor="Li")
+        journal.record(effects.AlarmAcknowledged(at=Instant(AT), alarm=ALARM, actor="Li", note=""))
+        await desk.catch_up()
+        seen = await desk.cases.heard()
+        clock.at += 30 * MINUTE_MS
+        return new, shelved, seen, await desk.cases.heard()
+
+    again = f"{ALARM}+{AT}"
+    assert run(act) == ({ALARM: ALARM}, {}, {}, {again: again})
+
+
+def test_in_a_flood_one_sound_stands_for_all_alarms_of_an_incident(run, journal):
+    alarms = [f"A-{n:06}" for n in range(1, 11)]
+    journal.record(*burst(1, at=AT))
+    journal.record(*(burst(n, at=AT)[0] for n in range(2, 10)))
+
+    async def act(desk: Desk):
+        calm = await desk.cases.heard()
+        journal.record(burst(10, at=AT)[0])
+        await desk.catch_up()
+        return calm, await desk.cases.heard()
+
+    calm, flood = run(act)
+
+    assert calm == {alarm: alarm for alarm in alarms[:9]}
+    assert flood == {ALARM: INC} | {alarm: alarm for alarm in alarms[1:]}
+
+
 def test_only_the_engineer_takes_an_alarm_out_of_service(run, journal):
     journal.record(*burst(1, at=AT))
 

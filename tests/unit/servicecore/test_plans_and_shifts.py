@@ -11,6 +11,7 @@ from server.servicecore.contacts import Asked
 from server.servicecore.desk import Desk
 from server.servicecore.plans import Planned
 from server.servicecore.rules.alarms import Shown
+from server.servicecore.rules.calendar import civil
 from server.servicecore.rules.kpi import Pressure
 from server.servicecore.rules.permissions import Actor, Role
 from server.servicecore.rules.refusal import Refused
@@ -284,6 +285,36 @@ def test_the_head_is_exported_once_a_day_and_proves_that_nothing_was_cut(
 
     assert (code, cut["first_break"]) == (1, None)
     assert cut["missing_head"] == whole["entries"]
+
+
+def test_what_was_closed_is_archived_by_itself_once_its_month_is_over(
+    run, journal, clock, tmp_path
+):
+    journal.record(*burst(1, at=AT))
+
+    async def act(desk: Desk):
+        watch = Watch(desk, tmp_path / "audit-heads.jsonl", clock=clock)
+        calendar = desk.ground.book.calendar
+        for step in (Step.ACCEPT, Step.ARRIVE, Step.REPLY, Step.CLOSE):
+            await desk.step("T-000001", step, actor="Li", text="done")
+        found = []
+        day = calendar.day(AT)
+        month = civil(day)[1]
+        while civil(day)[1] == month:
+            clock.at = max(AT, calendar.instant(day, DAY_MS - 1))
+            await watch.look()
+            found.append((await desk.board()).tickets[0].state)
+            day += 1
+        clock.at = calendar.instant(day, 0)
+        await watch.look()
+        await watch.look()
+        history = await desk.orders.history("T-000001")
+        return found, [(e.actor, e.verb) for e in history][-2:]
+
+    found, last = run(act)
+
+    assert set(found) == {"closed"}
+    assert last == [("Li", "close"), ("mainwatch", "archive")]
 
 
 @requirement("R38")

@@ -57,6 +57,22 @@ def test_a_ticket_goes_its_way_by_the_api(browse):
     assert browse(act) == ["accepted", "on_site", "replied", "closed"]
 
 
+def test_what_is_closed_goes_into_the_archive_by_the_api_and_nothing_else(browse):
+    async def act(browser, desk):
+        nothing = await browser.post("/api/v1/archive", json=LI)
+        for step in ("accept", "arrive", "reply", "close"):
+            await browser.post(f"/api/v1/tickets/T-000001/{step}", json={**LI, "text": "done"})
+        early = await browser.post("/api/v1/archive", json={**LI, "before": AT})
+        nobody = await browser.post("/api/v1/archive", json={})
+        done = await browser.post("/api/v1/archive", json=LI)
+        again = await browser.post("/api/v1/archive", json=LI)
+        (ticket,) = (await browser.get("/api/v1/tickets")).json()
+        tickets = [answer.json().get("tickets") for answer in (nothing, early, nobody, done, again)]
+        return tickets, nobody.status_code, ticket["state"]
+
+    assert browse(act) == ([[], [], None, ["T-000001"], []], 422, "archived")
+
+
 def test_incidents_and_alarms_are_acted_on_by_the_api(browse):
     async def act(browser, desk):
         dispatched = await browser.post("/api/v1/incidents/INC-000002/dispatch", json=LI)

@@ -83,6 +83,21 @@ def test_only_what_changed_is_sent_again(plant):
     assert set(sections) == {"incidents", "tickets"}  # both name the ticket's state
 
 
+def test_a_heartbeat_says_what_is_heard_and_follows_a_change_at_once(plant):
+    async def act(desk, live, stop):
+        stream = live.stream(VIEWER, -1)
+        _, first, _ = await until(stream, "heartbeat")
+        await desk.cases.set_service("A-000001", actor="Li", is_out=True, reason="broken")
+        await until(stream, "sections")
+        _, beat, before = await until(stream, "heartbeat")
+        return first["heard"], before, beat["heard"]
+
+    first, between, then = play(plant, act)
+
+    assert set(first) == {"A-000001", "A-000002"}
+    assert (between, set(then)) == (["values"], {"A-000002"})
+
+
 def test_a_page_that_comes_back_with_what_it_shows_is_sent_nothing_old(plant):
     async def act(desk, live, stop):
         stream = live.stream(VIEWER, desk.changes.revision)
