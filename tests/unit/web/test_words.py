@@ -98,7 +98,7 @@ def derived_of_registers() -> set[str]:
     policies = policy_files(ROOT / "configs" / "policies").values()
     called = {to for p in policies for call in p.call for to in call.to}
     sent = {r.to for p in policies for r in p.route} | {c.to for p in policies for c in p.child}
-    resolved = [load_policy(ROOT / "configs" / "policies", p.policy.id) for p in policies]
+    resolved = [load_policy([ROOT / "configs" / "policies"], p.policy.id) for p in policies]
     events = {e for policy in resolved for e in order_pages.events_of(policy)}
     places = {key.split(".")[1] for p in policies for key in p.values if "pressure." in key}
     return {
