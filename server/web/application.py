@@ -65,8 +65,9 @@ def create_app(
     app.include_router(api_archive.routes(desk, clock))
     app.include_router(api_records.routes(desk, clock))
     sheet = Sheet(desk, renderer, clock)
-    for part in (order_pages, case_pages, contact_pages, plan_pages, record_pages):
+    for part in (order_pages, case_pages, contact_pages, plan_pages):
         app.include_router(part.routes(sheet))
+    app.include_router(record_pages.routes(sheet, feed))
     if page.sign_in:
         app.include_router(auth.routes(desk.people, renderer, is_secure=page.is_secure))
         app.include_router(people_pages.routes(desk.people, renderer))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from server.history.historian import Bucket, LastValue, Reader
 from server.history.sink_standing import Standing, standing
+from server.servicecore.rules.kpi import Pressure
 from telemetry.errors import StorageError
-from telemetry.instant import SECOND_MS, Clock, Instant
+from telemetry.instant import HOUR_MS, SECOND_MS, Clock, Instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,13 @@ class Feed:
         """Return the past of a point in [start, end) as at most so many stretches."""
         return await asyncio.to_thread(self._series, point, start, end, buckets)
 
+    async def pressures(
+        self, point: str, start: Instant, end: Instant
+    ) -> tuple[list[Pressure], float]:
+        """Return the mean of each hour of a point in [start, end), and how many there should be."""
+        hours = await asyncio.to_thread(self._hours, point, start, end)
+        return hours, (end - start) / HOUR_MS
+
     async def sink(self) -> Standing | None:
         """Return how the InfluxDB sink stands, where one is configured."""
         if self._sink is None:
@@ -57,6 +65,15 @@ class Feed:
             return Present()
         newest = max((value.arrived_at for value in values.values()), default=None)
         return Present(values=values, newest=newest)
+
+    def _hours(self, point: str, start: Instant, end: Instant) -> list[Pressure]:
+        try:
+            with closing(Reader(self._path)) as reader:
+                found = reader.rollups([point], start, end, width="hour")
+        except (StorageError, sqlite3.Error):
+            return []
+        pairs = zip(found.at.tolist(), found.mean.tolist(), strict=True)
+        return [Pressure(at=Instant(at), value_kpa=mean, lasts_ms=HOUR_MS) for at, mean in pairs]
 
     def _series(self, point: str, start: Instant, end: Instant, buckets: int) -> list[Bucket]:
         try:

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from server.servicecore.rules.permissions import Right, actor_of, check
+from server.web.feed import Feed
 from server.web.screen import Screen
 from server.web.sheet import NOTHING, Sheet, router_of_pages
 from server.web.viewer import person_of
@@ -20,7 +21,7 @@ TARGETS = {
 """Which value of the policy a figure is held against."""
 
 
-def routes(sheet: Sheet) -> APIRouter:
+def routes(sheet: Sheet, feed: Feed) -> APIRouter:
     """Return the figures and the trail."""
     router = router_of_pages()
     desk = sheet.desk
@@ -48,6 +49,8 @@ def routes(sheet: Sheet) -> APIRouter:
             table=await desk.figures.table(start, end),
             alarms=await desk.cases.figures(start, end, dispatchers=max(1, dispatchers)),
             names=units,
+            compliance=await desk.figures.compliance(feed.pressures, start, end),
+            least=policy.number("compliance.target"),
         )
 
     @router.get("/trail")

@@ -10,7 +10,7 @@ from server.servicecore.contacts import VISIT
 from server.servicecore.rules.permissions import Role
 from telemetry.instant import DAY_MS, HOUR_MS, Instant
 from tests.support.books import book
-from tests.support.plant import AT
+from tests.support.plant import AT, History
 from tests.unit.web.test_auth import enter, join
 from tests.unit.web.test_order_pages import CALL, T1, on_shift, told
 
@@ -234,6 +234,38 @@ def test_a_month_is_shown_with_targets_and_the_tickets_behind_each_figure(browse
     assert T1 not in before.text
     assert nonsense.status_code == 200
     assert "2027-01" in nonsense.text
+
+
+@pytest.mark.requirement("R02")
+def test_a_month_shows_the_pressure_compliance_of_each_zone_and_of_the_network(browse, plant):
+    history = History(plant / "historian.db")
+    history.offset = 1_000
+    for hour in range(4):
+        kpa = 279.9 if hour == 3 else 280.0  # exactly the promise is kept
+        history.say(AT - (hour + 1) * HOUR_MS, {"north-12/pressure": kpa})
+    history.close()
+
+    async def act(browser, desk):
+        await on_shift(browser)
+        unpromised = (await browser.get("/figures?month=2027-01")).text
+        await desk.plans.register_point(
+            "north-12/pressure",
+            actor="Li",
+            zone="north",
+            place="central",
+            health="good",
+            covers_km2=3.0,
+        )
+        return unpromised, (await browser.get("/figures?month=2027-01")).text
+
+    unpromised, page = browse(act, book=book("xinyang-water"))
+
+    assert "no pressure point with a promised pressure" in unpromised
+    for row in ("compliance-north", "compliance-network"):
+        found = re.search(rf'<tr id="{row}">.*?</tr>', page, re.DOTALL)[0]
+        assert "75.0 %" in found
+        assert "97.0 %" in found
+        assert "✗" in found
 
 
 @pytest.mark.requirement("R38")
