@@ -11,7 +11,6 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from server.history.historian import Reader
 from telemetry.errors import StorageError
 from telemetry.instant import Instant
 
@@ -83,6 +82,8 @@ class Story:
     def held(self, epoch: int, below: int) -> tuple[int, int]:
         """Return how many of those samples are stored, and how many different ones."""
         try:
+            from server.history.reader import Reader
+
             reader = Reader(self.data / "server" / "historian.db")
         except StorageError:
             return 0, 0

@@ -16,8 +16,15 @@ def progress(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
         from rich.progress import TimeRemainingColumn as Remaining
+        from rich.table import Column
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Remaining())
+        named = TextColumn("{task.description}", table_column=Column(ratio=1, overflow="ellipsis"))
+        columns = (
+            named,
+            BarColumn(20),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
+            Remaining(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(what, total=total)
             yield lambda count: bar.update(task, completed=count)

@@ -8,6 +8,9 @@ import numpy as np
 from server.history.packing import Array
 from telemetry.sample import Quality
 
+STRIPE_ROWS = 1_000_000
+"""Samples of a sealed day that are written and read at once, about."""
+
 KINDS: dict[str, str] = {
     "at": "<i8",
     "arrived_at": "<i8",

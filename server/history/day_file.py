@@ -15,12 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from server.history.columns import Columns, among
+from server.history.columns import STRIPE_ROWS, Columns, among
 from server.history.packing import Array, expand, squeeze
 from server.history.words import Words
 from telemetry.errors import StorageError
 
-STRIPE_ROWS = 1_000_000
 GROUP_ROWS = 32_768
 GROUPS_MAX = 512
 """Row groups of one day at most, about: each is described at the start of every reading."""

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from server.history.columns import KINDS, Columns, among
-from server.history.day_file import DayFile, Layout
 from server.history.marks import Marks
 from server.history.packing import Array, expand, split
 from server.history.properties import Properties
@@ -18,6 +17,9 @@ from server.history.rollups import Rollups, hours_of
 from server.history.words import Words
 from telemetry.errors import StorageError
 from telemetry.instant import DAY_MS, Instant
+
+if TYPE_CHECKING:
+    from server.history.day_file import DayFile
 
 EVER = (Instant(-(2**62)), Instant(2**62))
 """A stretch of time that holds every instant."""
@@ -150,8 +152,11 @@ class Days:
         ]
         return Columns.joined([part for part in parts if len(part)])
 
-    def open(self, sealed: Sealed) -> DayFile:
+    def open(self, sealed: Sealed) -> "DayFile":
         """Open a sealed day's file. Raises `FileNotFoundError` when another took its place."""
+        # Parquet is loaded by whoever reads a sealed day: 36 MB that a desk seldom needs.
+        from server.history.day_file import DayFile, Layout  # noqa: PLC0415  as above
+
         assert sealed.name is not None
         path = self.folder / sealed.name
         try:

@@ -1,14 +1,20 @@
 """Columns of numbers as bytes: plain while they are young, compressed once they lie still."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_ZSTD = pa.Codec("zstd", compression_level=5)
+
+@cache
+def _zstd() -> Any:
+    """Return the codec; 36 MB that nobody needs who reads only what is young."""
+    from pyarrow import Codec  # noqa: PLC0415  as above
+
+    return Codec("zstd", compression_level=5)
 
 
 def join(columns: Sequence[Array]) -> bytes:
@@ -44,16 +50,19 @@ def squeeze(columns: Sequence[Array]) -> bytes:
             continue
         steps = np.diff(column, prepend=column.dtype.type(0))
         parts.append(steps.view("u1").reshape(len(steps), column.itemsize).T.tobytes())
-    packed: bytes = _ZSTD.compress(b"".join(parts), asbytes=True)
+    packed: bytes = _zstd().compress(b"".join(parts), asbytes=True)
     return packed
 
 
 def expand(body: bytes, kinds: Sequence[str], rows: int) -> list[Array]:
     """Return the columns that `squeeze` was given. Raises `ValueError` when they are damaged."""
     size = rows * sum(np.dtype(kind).itemsize for kind in kinds)
+    codec = _zstd()
+    from pyarrow import ArrowException  # noqa: PLC0415  it has just been loaded
+
     try:
-        plain: bytes = _ZSTD.decompress(body, decompressed_size=size, asbytes=True)
-    except (pa.ArrowException, OSError) as e:
+        plain: bytes = codec.decompress(body, decompressed_size=size, asbytes=True)
+    except (ArrowException, OSError) as e:
         raise ValueError(f"cannot be decompressed: {e}") from e
     found, begin = [], 0
     for kind in kinds:

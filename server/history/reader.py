@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from server.history.columns import Columns
-from server.history.day_file import STRIPE_ROWS
+from server.history.columns import STRIPE_ROWS, Columns
 from server.history.days import EVER, Days
 from server.history.figures import Bucket, Compliance, Night, bucketed, compliance_of, nights_of
 from server.history.marks import Mark, Marks

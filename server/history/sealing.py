@@ -16,8 +16,8 @@ from threading import RLock
 import numpy as np
 import pyarrow as pa
 
-from server.history.columns import Columns, among
-from server.history.day_file import STRIPE_ROWS, DayFile, DayWriter, Layout
+from server.history.columns import STRIPE_ROWS, Columns, among
+from server.history.day_file import DayFile, DayWriter, Layout
 from server.history.days import EVER, Days, Sealed, unpacked
 from server.history.keeping import Keeping
 from server.history.packing import squeeze

@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -37,8 +38,12 @@ FIRST_LOGIN = "admin"
 
 _LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
 _hasher = PasswordHasher()
-_NOBODY = _hasher.hash("nobody has this password")
-"""What an unknown name is checked against, so that it takes as long as a known one."""
+
+
+@cache
+def _nobody() -> str:
+    """Return what an unknown name is checked against, so that it takes as long as a known one."""
+    return _hasher.hash("nobody has this password")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,10 +89,10 @@ class People:
         now = self._ground.now()
         async with self._ground.database.reading() as session:
             row = await session.get(PersonRow, login)
-        known = row.password if row is not None and row.is_active and row.password else _NOBODY
+        known = row.password if row is not None and row.is_active else ""
         if row is not None and row.locked_until > now:
             raise Refused("locked", date=str(row.locked_until))
-        is_right = await asyncio.to_thread(_matches, known, password) and known is not _NOBODY
+        is_right = await asyncio.to_thread(_matches, known, password)
         async with self._ground.database.writing() as session:
             row = await session.get(PersonRow, login)
             if is_right and row is not None and row.password == known:
@@ -372,6 +377,6 @@ def _hash(token: str) -> str:
 
 def _matches(hashed: str, password: str) -> bool:
     try:
-        return _hasher.verify(hashed, password[:PASSWORD_MAX])
+        return _hasher.verify(hashed or _nobody(), password[:PASSWORD_MAX]) and hashed != ""
     except (VerificationError, InvalidHashError):
         return False

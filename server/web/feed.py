@@ -6,7 +6,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from server.history.historian import Bucket, LastValue, Reader
+from server.history.figures import Bucket
+from server.history.reader import LastValue, Reader
 from server.history.sink_standing import Standing, standing
 from server.servicecore.rules.kpi import Pressure
 from telemetry.errors import StorageError

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 
-from server.history.historian import LastValue
+from server.history.reader import LastValue
 from server.servicecore.desk import Desk
 from server.web.feed import Feed, Present
 from server.web.render import Renderer

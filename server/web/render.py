@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from server.engine.registry import Point
-from server.history.historian import LastValue
+from server.history.reader import LastValue
 from server.servicecore.board import Board
 from server.servicecore.rules import workorder
 from server.servicecore.rules.workorder import NEEDS_TEXT, State
