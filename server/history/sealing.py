@@ -7,6 +7,7 @@ that the new file is an orphan that the next start removes; after it the old one
 
 import logging
 import sqlite3
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ log = logging.getLogger("mainwatch.history")
 
 RETRY_MS = HOUR_MS
 """How long a day that could not be sealed is left alone."""
+
+REPLACED_KEPT = 32
+"""Replaced files that stay a while: whoever reads a whole year began before they were replaced, and
+must not begin anew each time. Those that are left go at the next start."""
 
 POINTS_PER_CHUNK = 100
 """Points whose roll-ups of a day lie together: few enough that a year of one point is quick."""
@@ -61,6 +66,7 @@ class Sealer:
         self._keeping = keeping
         self._lock = lock
         self._failed_at: dict[int, int] = {}
+        self._replaced: deque[Path] = deque()
 
     def remove_orphans(self) -> None:
         """Remove the files that no transaction ever recorded, or that another one replaced."""
@@ -134,7 +140,13 @@ class Sealer:
                 )
             self._finish(tx, drawn, hours, Properties(db))
         if drawn.earlier and drawn.earlier.name:
-            (days.folder / drawn.earlier.name).unlink(missing_ok=True)
+            self._let_go(days.folder / drawn.earlier.name)
+
+    def _let_go(self, path: Path) -> None:
+        """Take a replaced file away, once others have been replaced after it."""
+        self._replaced.append(path)
+        while len(self._replaced) > REPLACED_KEPT:
+            self._replaced.popleft().unlink(missing_ok=True)
 
     def _add_to_dropped(self, days: Days, db: sqlite3.Connection, drawn: Drawn) -> None:
         """Add to the roll-ups of a day whose samples are no longer kept what came so late."""
