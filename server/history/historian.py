@@ -150,6 +150,7 @@ class Historian:
         """Close the file; a sealing that goes on is finished first."""
         self._is_closing = True
         self._thread.shutdown(wait=True)
+        self._sealer.let_go()
         with suppress(sqlite3.Error):  # what is free already is given back when there is time
             self._db.executescript("PRAGMA incremental_vacuum")
         self._db.close()

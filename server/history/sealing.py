@@ -148,6 +148,11 @@ class Sealer:
         while len(self._replaced) > REPLACED_KEPT:
             self._replaced.popleft().unlink(missing_ok=True)
 
+    def let_go(self) -> None:
+        """Take every replaced file away: nothing will be replaced any more, so nobody starves."""
+        while self._replaced:
+            self._replaced.popleft().unlink(missing_ok=True)
+
     def _add_to_dropped(self, days: Days, db: sqlite3.Connection, drawn: Drawn) -> None:
         """Add to the roll-ups of a day whose samples are no longer kept what came so late."""
         fresh = days.computed(days.read(drawn.day, whole=False))
