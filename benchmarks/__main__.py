@@ -4,20 +4,22 @@ import subprocess
 import sys
 
 NAMES = (
+    "bus_faults",
+    "dead_device",
+    "dispatch_once",
+    "gateway_cost",
     "historian",
     "ingest",
     "journal_crash",
-    "recordings",
-    "bus_faults",
-    "dead_device",
-    "gateway_cost",
     "line_rate",
     "plan",
+    "recordings",
     "scan",
     "sim_history",
     "sim_load",
     "sim_pacing",
     "straight_line",
+    "tickets",
 )
 
 for name in NAMES:
