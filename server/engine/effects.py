@@ -17,11 +17,16 @@ class AlarmKind(StrEnum):
     """What an alarm or an incident is about (DESIGN: kinds of `events.jsonl`)."""
 
     BURST = "burst"
+    LEAK = "leak"
     SUPPLY = "supply"
     PRESSURE_LOW = "pressure_low"
     PRESSURE_DROP = "pressure_drop"
     LIMIT = "limit"
     SENSOR_FAULT = "sensor_fault"
+    METER_FAULT = "meter_fault"
+    CUSTOMER_LEAK = "customer_leak"
+    REGIME_CHANGE = "regime_change"
+    RECOVERY = "recovery"
     SILENT = "silent"
 
 

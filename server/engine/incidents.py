@@ -29,6 +29,7 @@ _TELLING = (
     AlarmKind.PRESSURE_DROP,
     AlarmKind.LIMIT,
     AlarmKind.PRESSURE_LOW,
+    AlarmKind.LEAK,
     AlarmKind.SUPPLY,
     AlarmKind.BURST,
 )
@@ -36,6 +37,9 @@ _TELLING = (
 
 _AUTO = (AlarmKind.SUPPLY, AlarmKind.BURST)
 """Kinds that are proposed for dispatch without asking a dispatcher first."""
+
+_UNSENT = (AlarmKind.REGIME_CHANGE,)
+"""Kinds for which nobody is sent: they say why a verdict is held back."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -157,7 +161,7 @@ class Incidents:
             onset=alarm.onset,
             because=alarm.because,
         )
-        return [opened, self._dispatch(incident, alarm)]
+        return [opened] if alarm.kind in _UNSENT else [opened, self._dispatch(incident, alarm)]
 
     def _join(self, incident: _Incident, alarm: AlarmRaised) -> list[Effect]:
         is_upgrade = _rank(alarm.kind) > _rank(incident.kind)

@@ -72,6 +72,9 @@ OF_ALARM = {
     "pressure_drop": Category.UNKNOWN_CAUSE,
     "limit": Category.UNKNOWN_CAUSE,
     "sensor_fault": Category.INSTRUMENT,
+    "meter_fault": Category.INSTRUMENT,
+    "customer_leak": Category.METERING,
+    "recovery": Category.UNKNOWN_CAUSE,
     "silent": Category.INSTRUMENT,
 }
 """What an order is about that telemetry asked for; a cause that nobody knows is one too (R52)."""
