@@ -1,7 +1,7 @@
 """A TOML file to a frozen model, or every mistake in it by file and key."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,6 +91,27 @@ def rule_book(config: Any) -> Any:
 
     rules = config.rules
     return load_rule_book(configs_folder(), rules.policy, live=True, own=rules.folder)
+
+
+def load_trainer(calendars: Iterable[str], own: Path | None = None) -> Any:
+    """Return a trainer that knows some working calendars; "none" is one without days off.
+
+    `own` is a utility's folder with calendars/ of its own, laid over those that ship. Raises
+    `ConfigError` for a calendar of which there is no year.
+    """
+    from server.learning.day_kinds import Calendar
+    from server.learning.trainer import Trainer
+    from server.servicecore.rulebook import load_calendar
+
+    folders = [f / "calendars" for f in (configs_folder(), own) if f is not None]
+    known = {}
+    for name in sorted({*calendars} - {"none"}):
+        years = load_calendar(folders, name, hours=()).years.values()
+        known[name] = Calendar(
+            off=frozenset(day for year in years for day in year.off),
+            worked=frozenset(day for year in years for day in year.worked),
+        )
+    return Trainer(known)
 
 
 def refuse(path: Path, problems: Sequence[str]) -> None:

@@ -10,11 +10,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mainwatch.load import load_trainer
 from telemetry.errors import ConfigError
 from telemetry.instant import Instant
 
 if TYPE_CHECKING:
     from server.engine.registry import Registry
+    from server.history.recording import Recording
+    from server.learning.trainer import Trainer
     from server.replay.result import Result
     from server.replay.session import Asked
 
@@ -81,11 +84,15 @@ def _recording(options: argparse.Namespace) -> int:
         if options.events is not None:
             played = session.judged(recording, asked, read(options.events))
         else:
-            played = session.play_recording(recording, asked, other=other, progress=progress)
+            played = session.play_recording(
+                recording, asked, other=other, progress=progress, trainer=_trainer(recording, other)
+            )
     difference = None
     if other is not None:
         with _progress("as it is", recording.begin, recording.end) as progress:
-            today = session.play_recording(recording, asked, other=None, progress=progress)
+            today = session.play_recording(
+                recording, asked, other=None, progress=progress, trainer=_trainer(recording, None)
+            )
         difference = what_if.compare(today.said, played.said)
     trends = (
         session.trends_of(recording, asked, played) if options.report or options.score else None
@@ -103,6 +110,12 @@ def _recording(options: argparse.Namespace) -> int:
         what_if=difference,
     )
     return _deliver(options, result)
+
+
+def _trainer(recording: "Recording", other: "Registry | None") -> "Trainer":
+    zones = (recording.registry() if other is None else other).zones.values()
+    trainer: Trainer = load_trainer(z.calendar for z in zones)
+    return trainer
 
 
 def _journal(options: argparse.Namespace) -> int:

@@ -21,6 +21,8 @@ from server.engine.registry import Point, Registry
 from server.history.recording import Recording
 from server.history.stretch import NO_GATEWAY, Int64s, Stretch, filled
 from server.intake.journal_reader import JournalReader
+from server.learning.past import PlayedPast
+from server.learning.trainer import Trainer
 from server.replay.speaking import GATEWAY
 from server.replay.verify import Numbered
 from telemetry.errors import StorageError
@@ -48,9 +50,13 @@ def run_recording(
     start: Instant | None = None,
     end: Instant | None = None,
     points: Collection[str] | None = None,
+    trainer: Trainer | None = None,
     progress: Progress = lambda _at, _samples: None,
 ) -> Iterator[tuple[Instant, Effect]]:
-    """Yield what the engine says of the samples read in [start, end), and the instant of each."""
+    """Yield what the engine says of the samples read in [start, end), and the instant of each.
+
+    A `trainer` is called at the instants at which it is in service, on what was played until then.
+    """
     engine = Engine(HOST_ID)
     now = Instant((start if start is not None else recording.begin) - SECOND_MS)
     opening: list[Event] = [
@@ -61,19 +67,59 @@ def run_recording(
     for event in opening:
         yield from ((event.at, effect) for effect in engine.apply(event))
     numbers = _Numbers(recording.points, registry)
+    lessons = _Lessons(trainer, recording, registry, now)
     played = 0
     for stretch in recording.stretches(start, end, points):
         known = stretch.take(numbers.is_known[stretch.point])
-        for piece in _pieces(known, numbers.piece_ms):
-            last = int(piece.arrived_at[-1])
-            ticks = np.arange(now + SECOND_MS, last, SECOND_MS, dtype=np.int64)
-            yield from engine.play(_block(piece, ticks, numbers))
-            now = Instant(int(ticks[-1]) if len(ticks) else now)
-            played += len(piece)
-            progress(now, played)
+        for whole in _pieces(known, numbers.piece_ms):
+            for piece, last in lessons.cut(whole):
+                ticks = np.arange(now + SECOND_MS, last, SECOND_MS, dtype=np.int64)
+                yield from engine.play(_block(piece, ticks, numbers))
+                now = Instant(int(ticks[-1]) if len(ticks) else now)
+                for event, effects in lessons.after(piece, engine, now=now):
+                    yield from ((event.at, effect) for effect in effects)
+                played += len(piece)
+                progress(now, played)
     over = np.arange(1, after_ms(registry) // SECOND_MS + 1, dtype=np.int64) * SECOND_MS + now
     none = np.zeros(0, dtype=np.int64)
     yield from engine.play(_block(_NOTHING.take(none), over, numbers))
+
+
+class _Lessons:
+    """When the trainer is called in the middle of a recording, and what it may see then."""
+
+    def __init__(
+        self, trainer: Trainer | None, recording: Recording, registry: Registry, now: Instant
+    ) -> None:
+        self._trainer, self._registry = trainer, registry
+        zones = registry.zones.values()
+        wanted = {i.point for z in zones for i in z.inflow}
+        wanted |= {s.point for z in zones for s in z.storage}
+        self._past = PlayedPast(recording.points, sorted(wanted), now)
+        self._due = None if trainer is None else trainer.due(registry, now)
+
+    def cut(self, piece: Stretch) -> Iterator[tuple[Stretch, int]]:
+        """Yield a piece cut at the instants of training, each part with the end of its ticks."""
+        first, last = 0, int(piece.arrived_at[-1])
+        while self._due is not None and self._due < last:
+            due = self._due
+            beyond = int(np.searchsorted(piece.arrived_at, due, side="right"))
+            yield piece.take(slice(first, beyond)), due + 1
+            first = beyond
+        yield piece.take(slice(first, len(piece))), last
+
+    def after(
+        self, piece: Stretch, engine: Engine, *, now: Instant
+    ) -> list[tuple[Event, list[Effect]]]:
+        """Take in what was played until now; train if it is time, and let the engine apply it."""
+        if self._trainer is None:
+            return []
+        self._past.add(piece)
+        if self._due is None or now + SECOND_MS <= self._due:
+            return []
+        events = self._trainer.train(self._registry, self._past, at=self._due)
+        self._due = self._trainer.due(self._registry, self._due)
+        return list(zip(events, engine.run(events), strict=True))
 
 
 class _Numbers:

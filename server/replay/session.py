@@ -13,6 +13,7 @@ from server.history import labels
 from server.history.recording import Recording
 from server.history.recording_toml import told_instant
 from server.intake.journal_reader import JournalReader
+from server.learning.trainer import Trainer
 from server.replay.network import read_network
 from server.replay.runner import (
     Progress,
@@ -79,7 +80,12 @@ class Played:
 
 
 def play_recording(
-    recording: Recording, asked: Asked, *, other: Registry | None, progress: Progress
+    recording: Recording,
+    asked: Asked,
+    *,
+    other: Registry | None,
+    progress: Progress,
+    trainer: Trainer | None = None,
 ) -> Played:
     """Run a recording; `other` is another registry than its own."""
     own = recording.registry()
@@ -100,6 +106,7 @@ def play_recording(
         start=None if asked.start is None else begin,
         end=asked.end,
         points=frozenset(registry.points),
+        trainer=trainer,
         progress=counted,
     )
     said = tuple(tell(effect for _, effect in stream))

@@ -14,9 +14,20 @@ from server.engine.detectors.finding import Finding
 from server.engine.detectors.silence import Silence
 from server.engine.detectors.watch import Watch, watches_of
 from server.engine.effects import Accepted, Effect, GatewayChanged
-from server.engine.events import Event, Imported, Linked, RegistryChanged, Started, Tick
+from server.engine.events import (
+    Event,
+    Imported,
+    Linked,
+    ModelPublished,
+    RegistryChanged,
+    Started,
+    Tick,
+)
 from server.engine.registry import Registry
 from telemetry.instant import Instant
+
+ToldAlone = RegistryChanged | Imported | ModelPublished | Started | Linked
+"""Events that are taken in by themselves, between the blocks before and after them."""
 
 
 class Detectors:
@@ -44,7 +55,7 @@ class Detectors:
                 if self._is_apart(events, ticks, event.at):
                     self._judge(events, ticks, taken, found)
                 ticks.append(n)
-            elif isinstance(event, RegistryChanged | Imported | Started | Linked):
+            elif isinstance(event, ToldAlone):
                 self._judge(events, ticks, taken, found)
                 found[n] = self._told(event)
             for effect in arrived:
@@ -98,13 +109,15 @@ class Detectors:
         findings.sort(key=lambda f: f[:2])
         return [(tick, f) for tick, _, f in findings]
 
-    def _told(self, event: RegistryChanged | Imported | Started | Linked) -> list[Finding]:
+    def _told(self, event: ToldAlone) -> list[Finding]:
         match event:
             case RegistryChanged():
                 return self._registry_changed(event)
             case Imported():
                 for watch in self._watches:
                     watch.learn_past(event)
+            case ModelPublished():
+                return [f for watch in self._watches for f in watch.seasons.publish(event)]
             case Started():
                 self._silence.linked(event.at, is_up=True)
             case Linked():

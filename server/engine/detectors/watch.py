@@ -1,7 +1,5 @@
 """All zones whose bins are of one width: their samples into bins, their bins to the detectors."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from server.engine.detectors.block import Block
@@ -10,7 +8,9 @@ from server.engine.detectors.falls import Falls, Wells
 from server.engine.detectors.finding import Finding
 from server.engine.detectors.grid import Arrivals, Bools, Floats, Grid, Ints, Rows
 from server.engine.detectors.limits import LimitsOf
+from server.engine.detectors.plot import Plot
 from server.engine.detectors.scales import FIVE_MS
+from server.engine.detectors.seasons import Seasons
 from server.engine.events import Imported
 from server.engine.registry import Inflow, Point, Registry, Zone
 from telemetry.instant import SECOND_MS
@@ -19,29 +19,6 @@ from telemetry.sample import Quality
 from telemetry.units import Quantity
 
 _Pairs = list[tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plot:
-    """A zone and its columns of a grid: the points that detectors look at, pressures first.
-
-    `meters` are the columns of its inflow with their signs; none where one of them is unknown.
-    """
-
-    zone: Zone
-    points: tuple[Point, ...]
-    begin: int
-    meters: tuple[tuple[int, int], ...]
-
-    @property
-    def columns(self) -> range:
-        """Return its columns."""
-        return range(self.begin, self.begin + len(self.points))
-
-    @property
-    def pressures(self) -> tuple[Point, ...]:
-        """Return its pressure points; they come first."""
-        return tuple(p for p in self.points if p.quantity is Quantity.PRESSURE)
 
 
 class Watch:
@@ -63,6 +40,7 @@ class Watch:
         self._nets = [
             (self.falls.columns[n].stop - 1, plot.meters) for n, plot in enumerate(judged)
         ]
+        self.seasons = Seasons(self.plots, len(points), width_ms=width_ms)
         self._tables: list[Ints] = []
         self._names: tuple[PointId, ...] = ()
 
@@ -85,6 +63,7 @@ class Watch:
             return wanted, is_in_time, []
         found = self.limits.run(rows.start, rows.values, rows.is_fresh)
         found += self._run_falls(rows)
+        found += self.seasons.run(rows)
         return wanted, is_in_time, [(int(rows.tick[row]), f) for row, f in found]
 
     def _wanted(self, block: Block, good: Ints) -> tuple[Ints, Ints]:
@@ -164,6 +143,7 @@ class Watch:
             else:
                 findings += other.withdrawn(old, "the zone was changed in the registry")
         self.grid.adopt(other.grid, same)
+        self.seasons.adopt(other.seasons, same)
         self.limits.adopt(other.limits, same)
         for old in theirs.values():
             findings += other.withdrawn(old, "the zone was taken out of the registry")
@@ -197,6 +177,7 @@ class Watch:
         """Take the findings of one zone down."""
         number = self.judged.get(plot.zone.id)
         gone = [] if number is None else self.falls.machines[number].withdraw(because)
+        gone += self.seasons.withdraw(plot.zone.id, because)
         return [*gone, *self.limits.withdraw(plot.columns, because)]
 
 
@@ -211,15 +192,19 @@ def watches_of(registry: Registry) -> list[Watch]:
 
 
 def points_of(zone: Zone, points: dict[PointId, Point]) -> tuple[Point, ...]:
-    """Return the points that a zone's detectors look at: pressures, inflow meters, limited ones."""
-    meters = [i.point for i in zone.inflow]
+    """Return what a zone's detectors look at: pressures, inflow meters, levels, limited points."""
+    meters, stores = [i.point for i in zone.inflow], [s.point for s in zone.storage]
     ordered = [points[p] for p in sorted(points)]
     pressures = [p for p in ordered if p.zone == zone.id and p.quantity is Quantity.PRESSURE]
     others = [
         p
         for p in ordered
         if p.quantity is not Quantity.PRESSURE
-        and (p.id in meters or (p.zone == zone.id and (p.low is not None or p.high is not None)))
+        and (
+            p.id in meters
+            or p.id in stores
+            or (p.zone == zone.id and (p.low is not None or p.high is not None))
+        )
     ]
     return (*pressures, *others)
 
@@ -238,9 +223,15 @@ def _plots(zones: list[tuple[Zone, tuple[Point, ...]]]) -> tuple[Plot, ...]:
     for zone, points in zones:
         place = {p.id: begin + n for n, p in enumerate(points)}
         meters = tuple((place[i.point], i.sign) for i in zone.inflow if i.point in place)
-        is_metered = len(meters) == len(zone.inflow)
+        stores = tuple((place[s.point], s.area_m2) for s in zone.storage if s.point in place)
         plots.append(
-            Plot(zone=zone, points=points, begin=begin, meters=meters if is_metered else ())
+            Plot(
+                zone=zone,
+                points=points,
+                begin=begin,
+                meters=meters if len(meters) == len(zone.inflow) else (),
+                stores=stores,
+            )
         )
         begin += len(points)
     return tuple(plots)

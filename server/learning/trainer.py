@@ -1,0 +1,261 @@
+"""The trainer: each night it works out what the coming days should bring, zone by zone.
+
+It runs outside the engine's fold, reads past hours only, and what it finds enters the journal as a
+`ModelPublished`. Live and replayed it is called at the same instants: half past midnight of each
+zone's own time.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import isnan, nan
+from typing import Any
+
+import numpy as np
+
+from server.engine.detectors.forecast import LEVEL_DAYS, READY, VERSION, Forecast
+from server.engine.detectors.grid import Floats
+from server.engine.detectors.season import CLIP, Season
+from server.engine.events import ModelPublished, hash_of
+from server.engine.registry import Registry, Zone
+from server.learning.day_kinds import Calendar, Days, weekday_of
+from server.learning.habits import KNOWN_HOURS, MAD, Habit, habit_of
+from server.learning.past import Past, net_of
+from telemetry.instant import HOUR_MS, MINUTE_MS, Instant
+
+AT_MS = 30 * MINUTE_MS
+"""After midnight of the zone: then the last day is known, late samples included."""
+
+WINDOW = 42
+"""Days that a habit is learnt from: six of each weekday."""
+
+LEARNT = 14
+"""Known days that are needed before anything is told."""
+
+COMING = 2
+"""Days that are told beforehand: one more than needed, should a training fail."""
+
+REMEMBERED = 90
+"""Days of its own deviations that a zone's threshold is set by."""
+
+THRESHOLD_MIN, THRESHOLD_MAX = 12.0, 60.0
+UNPROVEN = 13.0
+"""The threshold until two weeks of deviations are known."""
+
+PROVEN = 14
+
+GROWTH = 2.75
+"""Threshold over the long-run variance of a zone's deviations."""
+
+ODD = 2.0
+"""How much wider sigma is on days of which little is known: holidays and their eves."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Diary:
+    """What is known of one zone by day: net inflow by hour of the clock, and how far it was off.
+
+    `season` is the detector itself, run over the zone's past: `off` has its deviations in sigmas,
+    NaN while it rests, and `alarms` how often it told of a rise.
+    """
+
+    season: Season
+    net: dict[int, Floats] = field(default_factory=dict)
+    hours: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
+    off: dict[int, Floats] = field(default_factory=dict)
+    alarms: dict[int, int] = field(default_factory=dict)
+    tonight: tuple[int, dict[str, Any]] | None = None
+
+    def forget(self, before: int) -> None:
+        """Forget the days before one."""
+        for days in (self.net, self.hours, self.off, self.alarms):
+            for day in [d for d in days if d < before]:
+                del days[day]
+
+
+class Trainer:
+    """Every zone with meters; `calendars` by the names that zones use, none for "none"."""
+
+    def __init__(self, calendars: Mapping[str, Calendar], *, sensitivity: float = 1.0) -> None:
+        self._calendars = calendars
+        self._sensitivity = sensitivity
+        self._diaries: dict[tuple[Any, ...], _Diary] = {}
+        self._last: dict[str, int] = {}
+
+    def due(self, registry: Registry, after: Instant) -> Instant | None:
+        """Return the next instant after `after` at which a zone is to be trained."""
+        found = [self._next(zone, after) for zone in registry.zones.values()]
+        return min(found, default=None)
+
+    def _next(self, zone: Zone, after: Instant) -> Instant:
+        days = self._days(zone)
+        day = days.day(after)
+        today = Instant(days.start(day) + AT_MS)
+        return today if today > after else Instant(days.start(day + 1) + AT_MS)
+
+    def _days(self, zone: Zone) -> Days:
+        return Days(timezone=zone.timezone, calendar=self._calendars.get(zone.calendar, Calendar()))
+
+    def train(
+        self,
+        registry: Registry,
+        past: Past,
+        *,
+        at: Instant,
+        clean: Mapping[str, tuple[Instant, Instant]] | None = None,
+    ) -> list[ModelPublished]:
+        """Return what was learnt of each zone that has not been trained since its midnight.
+
+        `clean` are periods that engineers chose for a zone to be learnt from.
+        """
+        published = []
+        for name in sorted(registry.zones):
+            zone = registry.zones[name]
+            day = self._days(zone).day(at)
+            is_due = at >= self._days(zone).start(day) + AT_MS
+            if self._last.get(name) == day or not (is_due or name not in self._last):
+                continue
+            self._last[name] = day
+            published.append(self._publish(zone, past, day, at, (clean or {}).get(name)))
+        return published
+
+    def _publish(
+        self,
+        zone: Zone,
+        past: Past,
+        day: int,
+        at: Instant,
+        clean: tuple[Instant, Instant] | None,
+    ) -> ModelPublished:
+        days = self._days(zone)
+        window = (days.start(day - WINDOW), days.start(day)) if clean is None else clean
+        artefact = self._artefact(zone, past, days, day, clean)
+        return ModelPublished(
+            at=at, zone=zone.id, window=window, artefact=artefact, hash=hash_of(artefact)
+        )
+
+    def _artefact(
+        self, zone: Zone, past: Past, days: Days, day: int, clean: tuple[Instant, Instant] | None
+    ) -> dict[str, Any]:
+        told: dict[str, Any] = {"version": VERSION, "of": LEARNT}
+        if not zone.inflow:
+            return {**told, "state": "off", "days": 0, "because": "no meter of its inflow is known"}
+        # Another registry of the same zone is another past.
+        key = (zone.id, zone.inflow, zone.storage)
+        diary = self._diaries.setdefault(key, _Diary(season=Season(zone.id)))
+        self._write_down(diary, zone, past, days, day)
+        known = sum((~np.isnan(row)).sum() >= KNOWN_HOURS for row in diary.net.values())
+        told["days"] = int(known)
+        if known < LEARNT:
+            return {**told, "state": "learning"}
+        self._judge(diary, days)
+        inflow = self._inflow(diary, days, day, clean)
+        diary.tonight = (day, inflow) if clean is None else None
+        return {**told, "state": READY, "inflow": inflow}
+
+    def _write_down(self, diary: _Diary, zone: Zone, past: Past, days: Days, day: int) -> None:
+        """Read the days before `day` that are not in the diary yet."""
+        first = max(day - WINDOW - REMEMBERED, max(diary.net, default=day - 10_000) + 1)
+        diary.forget(day - WINDOW - REMEMBERED)
+        begin = Instant(days.start(first) // HOUR_MS * HOUR_MS)
+        net = net_of(past, zone, begin, days.start(day)).tolist()
+        for d in range(first, day):
+            hours = [(at, clock, net[(at - begin) // HOUR_MS]) for at, clock in days.hours(d)]
+            row, count = np.zeros(24), np.zeros(24)
+            for _, clock, value in hours:
+                if not isnan(value):
+                    row[clock] += value
+                    count[clock] += 1
+            if count.any() or diary.net:  # before the first that is known there is no past
+                diary.net[d] = np.where(count > 0, row / np.maximum(count, 1), np.nan)
+                diary.hours[d] = [(at, value) for at, _, value in hours]
+
+    def _judge(self, diary: _Diary, days: Days) -> None:
+        """Run the detector over the days that it has not seen."""
+        for d in [d for d in diary.net if d not in diary.off]:
+            diary.off[d], diary.alarms[d] = np.full(24, np.nan), 0
+            if len(self._window(diary, d)) < LEARNT:
+                continue
+            told = diary.tonight[1] if diary.tonight is not None and diary.tonight[0] == d else None
+            told = told or self._inflow(diary, days, d, None)
+            artefact = {"version": VERSION, "state": READY, "inflow": told}
+            diary.season.publish(Forecast.of(artefact), at=Instant(days.start(d) + AT_MS))
+            off = []
+            for start, value in diary.hours[d]:
+                seen = diary.season.look(start, value)
+                if seen is None:
+                    continue
+                at = Instant(start + HOUR_MS)
+                diary.alarms[d] += len(diary.season.step(seen, 0.0, at=at))
+                off.append(nan if diary.season.rests(at) else seen.above / seen.sigma)
+            diary.off[d] = np.array(off)
+
+    def _inflow(
+        self, diary: _Diary, days: Days, day: int, clean: tuple[Instant, Instant] | None
+    ) -> dict[str, Any]:
+        """Return what the days from `day` on should bring of net inflow, and the threshold."""
+        habit = self._habit(diary, days, day, clean)
+        expected: list[float | None] = []
+        sigma: list[float | None] = []
+        for d in range(day, day + COMING):
+            shape = habit.expected(days.kind(d), weekday_of(d))
+            noise = habit.sigma * (ODD if days.is_odd(d) else 1.0)
+            for _, clock in days.hours(d):
+                expected.append(_rounded(shape[clock]))
+                sigma.append(_rounded(noise[clock]))
+        levels = [
+            [days.start(d), _rounded(level)]
+            for d, level in zip(self._window(diary, day), habit.levels.tolist(), strict=True)
+            if not isnan(level)
+        ]
+        judged = [d for d in sorted(diary.off) if day - REMEMBERED <= d < day and len(diary.off[d])]
+        return {
+            "begin": -(-days.start(day) // HOUR_MS) * HOUR_MS,
+            "expected": expected,
+            "sigma": sigma,
+            "levels": levels[-2 * LEVEL_DAYS :],
+            "threshold": _rounded(self._sensitivity * threshold_of([diary.off[d] for d in judged])),
+            "past_days": len(judged),
+            "past_alarms": sum(diary.alarms[d] for d in judged),
+        }
+
+    def _window(self, diary: _Diary, day: int) -> list[int]:
+        return [d for d in range(day - WINDOW, day) if d in diary.net]
+
+    def _habit(
+        self, diary: _Diary, days: Days, day: int, clean: tuple[Instant, Instant] | None
+    ) -> Habit:
+        """Return the habit as the days before `day` show it.
+
+        Those of a clean period, if one is given, and the levels of the last days all the same.
+        """
+        chosen = window = self._window(diary, day)
+        if clean is not None:
+            chosen = [d for d in sorted(diary.net) if clean[0] <= days.start(d) < clean[1]]
+        together = sorted({*chosen, *window})
+        habit = habit_of(
+            np.array([diary.net[d] for d in together]),
+            np.array([days.kind(d) for d in together], dtype=np.int64),
+            np.array([weekday_of(d) for d in together], dtype=np.int64),
+            learnt=np.isin(together, chosen),
+        )
+        return replace(habit, levels=habit.levels[np.isin(together, window)])
+
+
+def threshold_of(off: list[Floats]) -> float:
+    """Return the CUSUM's threshold in sigmas, from how far past days were off, hour by hour.
+
+    What a sum of deviations reaches by chance grows with their variance in the long run, which is
+    24 times that of daily means: a sum with drift -k and variance v passes h by chance as often as
+    exp(-2kh/v) says (docs/detection.md).
+    """
+    known = [np.clip(day, -CLIP, CLIP) for day in off if (~np.isnan(day)).sum() >= KNOWN_HOURS]
+    if len(known) < PROVEN:
+        return UNPROVEN
+    means = [float(np.nanmean(day)) for day in known]
+    variance = 24 * (MAD * float(np.median(np.abs(means)))) ** 2
+    return float(np.clip(GROWTH * variance, THRESHOLD_MIN, THRESHOLD_MAX))
+
+
+def _rounded(value: float) -> float | None:
+    """Return a value to five digits, as JSON has it; None for NaN."""
+    return None if isnan(value) else float(f"{value:.5g}")
