@@ -46,7 +46,7 @@ PROVEN = 14
 GROWTH = 2.75
 """Threshold over the long-run variance of a zone's deviations."""
 
-ODD = 2.0
+ODD = 3.0
 """How much wider sigma is on days of which little is known: holidays and their eves."""
 
 

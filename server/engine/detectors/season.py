@@ -31,8 +31,12 @@ SHAPE_MIN = 3
 UNSTEADY = 3.0
 """Mean square of what a steady leak leaves unexplained, in sigmas²; more is no leak."""
 
-CAP = 1.5
+CAP = 3.0
 """Of the threshold: where the sum stays while its shape is not that of a leak."""
+
+SLOW_MS = 36 * HOUR_MS
+SLOW = 2.0
+"""Times the threshold for a sum that took longer: seasons drift, and weak rises need more proof."""
 
 GROWN_MS = DAY_MS
 """A rise that took longer than this is growth of what is already told in the zone."""
@@ -122,7 +126,8 @@ class Season:
                 self._starts[way] = Instant(seen.start)
             self._sums[way] = total
         threshold = self.forecast.threshold
-        if self._sums[0] > threshold:
+        is_slow = at - self._starts[0] > SLOW_MS
+        if self._sums[0] > threshold * (SLOW if is_slow else 1.0):
             estimate = leak_of([s for s in self._seen if s.start > self._starts[0]])
             if estimate is not None:
                 return [self._rise(estimate, seen, at=at)]
