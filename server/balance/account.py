@@ -146,8 +146,8 @@ def _measured(
                 point=t.point,
                 volume=filled(whole(t.m3), clock),
                 spread_hours=int(np.count_nonzero(t.spread[here])),
-                resets=t.resets,
-                spikes=t.spikes,
+                resets=int(np.count_nonzero(t.resets[here])),
+                spikes=int(np.count_nonzero(t.spikes[here])),
             )
             for t in taken
         ),

@@ -31,8 +31,8 @@ class Taken:
     point: str
     m3: Floats
     spread: Flags
-    resets: int
-    spikes: int
+    resets: Flags
+    spikes: Flags
 
 
 def net_of(layout: Layout, hours: Hours) -> Net:
@@ -69,7 +69,7 @@ def taken_of(layout: Layout, hours: Hours) -> list[Taken]:
             m3, spread, resets, spikes = c.m3, c.spread, c.resets, c.spikes
         else:
             m3 = np.where(here.known(layout.periods.get(point, 0)), here.mean, np.nan)
-            spread, resets, spikes = np.zeros(hours.length, np.bool_), 0, 0
+            spread = resets = spikes = np.zeros(hours.length, np.bool_)
         found.append(Taken(point=point, m3=m3, spread=spread, resets=resets, spikes=spikes))
     return found
 

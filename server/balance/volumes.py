@@ -16,14 +16,14 @@ class Counted:
     """What a counter counted in each hour, m³, NaN where it cannot be known.
 
     `spread` are the hours of gaps: what passed in a gap is known, when it passed in it is not, so
-    that each of its hours has an equal part. `resets` and `spikes` are how many hours began again
-    lower, and how many held a value that the next hour took back.
+    that each of its hours has an equal part. `resets` are the hours that began again lower, and
+    `spikes` those that held a value which the next hour took back.
     """
 
     m3: Floats
     spread: Flags
-    resets: int
-    spikes: int
+    resets: Flags
+    spikes: Flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +57,8 @@ def counted(low: Floats, high: Floats) -> Counted:
     reset: of that hour only what it counted from its new beginning is known, and what was lost at
     the reset is not guessed. What the next hour takes back, up or down, was never there.
     """
-    m3, spread = np.full(len(low), np.nan), np.zeros(len(low), np.bool_)
-    resets = spikes = 0
+    m3 = np.full(len(low), np.nan)
+    spread, resets, spikes = (np.zeros(len(low), np.bool_) for _ in range(3))
     heard = np.flatnonzero(np.isfinite(high)).tolist()
     last: int | None = None
     for n, hour in enumerate(heard):
@@ -67,13 +67,13 @@ def counted(low: Floats, high: Floats) -> Counted:
             and n + 1 < len(heard)
             and _is_taken_back(low, high, last, *heard[n : n + 2])
         ):
-            spikes += 1
+            spikes[hour] = True
             continue
         if last is not None and high[hour] >= high[last]:
             m3[last + 1 : hour + 1] = (high[hour] - high[last]) / (hour - last)
             spread[last + 1 : hour + 1] = hour - last > 1
         else:
-            resets += last is not None
+            resets[hour] = last is not None
             m3[hour] = high[hour] - low[hour]
         last = hour
     return Counted(m3=m3, spread=spread, resets=resets, spikes=spikes)
