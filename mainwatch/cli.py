@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="mainwatch", description="Telemetry gateway and leak dispatch for water mains."
     )
     parser.add_argument("--version", action="version", version=f"mainwatch {version('mainwatch')}")
+    from mainwatch.balance_command import add_balance
     from mainwatch.recording_command import add_recordings
 
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_sim(commands)
     add_recordings(commands)
     _add_replay(commands)
+    add_balance(commands)
     add_tools(commands)
     check = commands.add_parser(
         "check",

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.engine.registry import Inflow, Point, Registry, Zone
+from server.engine.registry import Inflow, Point, Registry, Storage, Zone
 from telemetry.loopback import broker_problems, is_host, is_loopback
 from telemetry.point import NAME_PATTERN, POINT_PATTERN, PointId, ZoneId
 from telemetry.units import Quantity
@@ -146,6 +146,13 @@ class InflowSection(_Section):
     sign: Annotated[int, Field(ge=-1, le=1)] = 1
 
 
+class StorageSection(_Section):
+    """A tank in a zone: its level, and the area that the level stands on."""
+
+    point: PointName
+    area_m2: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class ZoneSection(_Section):
     """A metered area."""
 
@@ -154,6 +161,8 @@ class ZoneSection(_Section):
     timezone: str
     calendar: str = "none"
     inflow: tuple[InflowSection, ...] = ()
+    storage: tuple[StorageSection, ...] = ()
+    parent: Name | None = None
 
 
 class PointSection(_Section):
@@ -171,6 +180,45 @@ class PointSection(_Section):
     high: float | None = None
 
 
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[float, Field(ge=-100, le=100)]
+
+
+class BalanceSection(_Section):
+    """What the utility knows of a zone's network beside its points: docs/balance.md.
+
+    What is not given is not known, and the figures that need it say so.
+    """
+
+    zone: Name
+    night_from_h: Annotated[int, Field(ge=0, le=23)] = 2
+    night_to_h: Annotated[int, Field(ge=1, le=24)] = 4
+    night_use_m3h: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    night_use_l_per_connection_h: Annotated[float, Field(ge=0, le=1_000)] | None = None
+    n1: Annotated[float, Field(ge=0.5, le=2.5)] = 1.0
+    connections: Annotated[int, Field(ge=1)] | None = None
+    mains_km: Positive | None = None
+    service_km: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    customers: tuple[PointName, ...] | None = None
+    billed_m3: dict[
+        Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")],
+        Annotated[float, Field(ge=0, allow_inf_nan=False)],
+    ] = Field(default_factory=dict)
+    unmetered_m3: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    apparent_share: Share | None = None
+    meter_error_percent: Annotated[float, Field(ge=0, le=50)] = 2.0
+    customer_error_percent: Annotated[float, Field(ge=0, le=50)] = 2.0
+    household_share: Share | None = None
+    mains_dn75_km: Positive | None = None
+    plant_pressure_mpa: Annotated[float, Field(gt=0, le=5)] | None = None
+    frost_depth_m: Annotated[float, Field(ge=0, le=10)] | None = None
+    r1_percent: Percent | None = None
+    r2_percent: Percent | None = None
+    r3_percent: Percent | None = None
+    r4_percent: Percent | None = None
+
+
 class ServerConfig(_Section):
     """The whole file."""
 
@@ -183,6 +231,7 @@ class ServerConfig(_Section):
     rules: RulesSection = RulesSection()
     zone: tuple[ZoneSection, ...] = ()
     point: tuple[PointSection, ...] = ()
+    balance: tuple[BalanceSection, ...] = ()
 
     def registry(self) -> Registry:
         """Return the registry that the file seeds."""
@@ -194,6 +243,10 @@ class ServerConfig(_Section):
                 timezone=z.timezone,
                 calendar=z.calendar,
                 inflow=tuple(Inflow(point=PointId(i.point), sign=i.sign) for i in z.inflow),
+                storage=tuple(
+                    Storage(point=PointId(s.point), area_m2=s.area_m2) for s in z.storage
+                ),
+                parent=None if z.parent is None else ZoneId(z.parent),
             )
             for z in self.zone
         ]
@@ -225,6 +278,11 @@ def problems(config: ServerConfig) -> list[str]:
     found += _influx_problems(config.influx)
     found += _repeated("zone", [z.id for z in config.zone])
     found += _repeated("point", [p.id for p in config.point])
+    return found + _zone_problems(config) + _point_problems(config) + _balance_problems(config)
+
+
+def _zone_problems(config: ServerConfig) -> list[str]:
+    found = []
     zones = {z.id for z in config.zone}
     quantities = {p.id: p.quantity for p in config.point}
     for n, z in enumerate(config.zone):
@@ -237,6 +295,17 @@ def problems(config: ServerConfig) -> list[str]:
                 found.append(f"zone[{n}].inflow[{m}]: expected a flow point, was {i.point!r}")
             if i.sign == 0:
                 found.append(f"zone[{n}].inflow[{m}].sign: expected 1 or -1, was 0")
+        for m, s in enumerate(z.storage):
+            if quantities.get(s.point) is not Quantity.LEVEL:
+                found.append(f"zone[{n}].storage[{m}]: expected a level point, was {s.point!r}")
+        if z.parent is not None and (z.parent not in zones or z.parent == z.id):
+            found.append(f"zone[{n}].parent: expected another zone, was {z.parent!r}")
+    return found
+
+
+def _point_problems(config: ServerConfig) -> list[str]:
+    found = []
+    zones = {z.id for z in config.zone}
     for n, p in enumerate(config.point):
         if p.zone not in zones:
             known = ", ".join(sorted(zones)) or "none"
@@ -244,6 +313,32 @@ def problems(config: ServerConfig) -> list[str]:
         if p.low is not None and p.high is not None and p.low >= p.high:
             found.append(f"point[{n}].low: expected less than high {p.high}, was {p.low}")
     return found
+
+
+def _balance_problems(config: ServerConfig) -> list[str]:
+    zones = {z.id for z in config.zone}
+    known = ", ".join(sorted(zones)) or "none"
+    return balance_problems(config.balance) + [
+        f"balance[{n}].zone: expected one of {known}, was {b.zone!r}"
+        for n, b in enumerate(config.balance)
+        if b.zone not in zones
+    ]
+
+
+def balance_problems(balance: tuple[BalanceSection, ...]) -> list[str]:
+    """Return the mistakes of sense in what is said of zones' networks."""
+    found = [
+        f"balance[{n}].night_to_h: expected an hour behind night_from_h {b.night_from_h}, was"
+        f" {b.night_to_h}"
+        for n, b in enumerate(balance)
+        if b.night_to_h <= b.night_from_h
+    ]
+    zones = [b.zone for b in balance]
+    return found + [
+        f"balance[{n}].zone: {zone!r} is told twice"
+        for n, zone in enumerate(zones)
+        if zone in zones[:n]
+    ]
 
 
 def _history_problems(history: HistorySection) -> list[str]:

@@ -42,6 +42,7 @@ async def run(
             stop=stop,
             page=config.page,
             sink=None if config.influx is None else data / "influx.db",
+            balance=config.balance,
         )
         await _greet(desk, config)
         async with asyncio.TaskGroup() as tasks:

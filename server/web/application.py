@@ -1,6 +1,7 @@
 """The web application: the page, its live stream, the API, and how each refusal is said."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -9,14 +10,16 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from server.config import PageSection
+from server.config import BalanceSection, PageSection
 from server.servicecore.desk import Desk
 from server.servicecore.rules.refusal import Refused
 from server.web import (
     api,
     api_archive,
+    api_balance,
     api_records,
     auth,
+    balance_pages,
     case_pages,
     contact_pages,
     order_pages,
@@ -25,6 +28,7 @@ from server.web import (
     plan_pages,
     record_pages,
 )
+from server.web.balances import Balances
 from server.web.feed import Feed
 from server.web.guard import Guard
 from server.web.live import Live
@@ -45,10 +49,12 @@ def create_app(
     stop: asyncio.Event,
     page: PageSection | None = None,
     sink: Path | None = None,
+    balance: Sequence[BalanceSection] = (),
 ) -> FastAPI:
     """Return the application; `history` is the historian's file, `stop` ends the live streams.
 
-    `sink` is the ledger of the InfluxDB sink, where one is configured.
+    `sink` is the ledger of the InfluxDB sink, where one is configured; `balance` is what the
+    utility says of its zones' networks.
     """
     page = page or PageSection()
     # No /docs: its page asks a server on the internet for its scripts.
@@ -68,6 +74,9 @@ def create_app(
     for part in (order_pages, case_pages, contact_pages, plan_pages):
         app.include_router(part.routes(sheet))
     app.include_router(record_pages.routes(sheet, feed))
+    balances = Balances(history, clock, balance)
+    app.include_router(balance_pages.routes(sheet, balances))
+    app.include_router(api_balance.routes(desk, balances))
     if page.sign_in:
         app.include_router(auth.routes(desk.people, renderer, is_secure=page.is_secure))
         app.include_router(people_pages.routes(desk.people, renderer))

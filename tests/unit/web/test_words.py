@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from server.balance.nights import USE_SOURCES
+from server.balance.notes import LACKS
 from server.engine.effects import AlarmKind
 from server.servicecore import contacts, plans, shifts
 from server.servicecore.rulebook import load_policy, policy_files
@@ -70,6 +72,8 @@ def derived() -> set[str]:
         *(f"point.{s}" for s in ("in_test", "refused", "contested")),
         *(f"verb.{v}" for v in Verb),
         *(f"role.{r}" for r in Role),
+        *(f"lack.{code}" for code in LACKS),
+        *(f"use.{source}" for source in USE_SOURCES),
         *derived_of_acts(),
         *derived_of_registers(),
     }
