@@ -123,11 +123,12 @@ class Past:
         today[_MOST_HOUR] = np.fmax(today[_MOST_HOUR], np.fmax.reduce(mean, axis=0))
         today[_LEAST_HOUR] = np.fmin(today[_LEAST_HOUR], np.fmin.reduce(mean, axis=0))
         today[_OFF] = np.fmax(today[_OFF], np.fmax.reduce(off, axis=0))
+        has_level = ~np.isnan(level)
+        today[_LEVELS] += has_level.sum(axis=0)
+        flows, levels = np.where(is_known, mean, 0.0), np.where(has_level, level, 0.0)
         for n in range(len(mean)):  # one after another: sums must not depend on how hours come
-            today[_SUM] += np.where(is_known[n], mean[n], 0.0)
-            has_level = ~np.isnan(level[n])
-            today[_LEVEL] += np.where(has_level, level[n], 0.0)
-            today[_LEVELS] += has_level
+            today[_SUM] += flows[n]
+            today[_LEVEL] += levels[n]
 
     def end_day(self, is_odd: Bools) -> None:
         """Keep the day, but of meters at which something is found, and learn."""
@@ -157,16 +158,15 @@ class Past:
         is_known = ~np.isnan(ring[_HOURS])
         self.days = is_known.sum(axis=0)
         self.still_days = (ring[_STILL] > 0).sum(axis=0)
-        self.run = np.fmax.reduce(ring[_RUN], axis=0, initial=0.0)
-        self.pause = np.fmax.reduce(ring[_PAUSE], axis=0, initial=0.0)
-        self.most = np.fmax(_second(ring[_MOST]), self.granted)
-        self.least = -_second(-ring[_LEAST])
-        self.most_hour = _second(ring[_MOST_HOUR])
-        self.least_hour = -_second(-ring[_LEAST_HOUR])
-        self.mean = _mean(ring[_SUM])
-        self.level = _mean(ring[_LEVEL])
+        self.run, self.pause = np.fmax.reduce(ring[[_RUN, _PAUSE]], axis=1, initial=0.0)
+        extremes = np.stack(
+            [ring[_MOST], -ring[_LEAST], ring[_MOST_HOUR], -ring[_LEAST_HOUR], ring[_OFF]]
+        )
+        most, least, self.most_hour, least_hour, off = _second(extremes)
+        self.most = np.fmax(most, self.granted)
+        self.least, self.least_hour = -least, -least_hour
+        self.mean, self.level = _mean(ring[[_SUM, _LEVEL]])
         self.off_days = (~np.isnan(ring[_OFF])).sum(axis=0)
-        off = _second(ring[_OFF])
         part = np.where(self.is_district, STILL_PART_DISTRICT, STILL_PART)
         hourly = np.nan_to_num(self.most_hour, nan=0.0)
         self.still = np.maximum(STILL_M3H, part * hourly)
@@ -201,14 +201,16 @@ class Past:
 
 
 def _second(days: Floats) -> Floats:
-    """Return the second largest of each column, or the only one; NaN where there is none."""
+    """Return the second largest of the days, (figures, days, meters), or the only one, or NaN."""
     filled = np.where(np.isnan(days), -np.inf, days)
-    top = np.partition(filled, DAYS - 2, axis=0)
-    found = np.where(top[DAYS - 2] == -np.inf, top[DAYS - 1], top[DAYS - 2])
+    top = np.partition(filled, DAYS - 2, axis=1)
+    found = np.where(top[:, DAYS - 2] == -np.inf, top[:, DAYS - 1], top[:, DAYS - 2])
     return np.where(found == -np.inf, np.nan, found)
 
 
 def _mean(days: Floats) -> Floats:
-    count = (~np.isnan(days)).sum(axis=0)
-    sums = np.where(np.isnan(days), 0.0, days).sum(axis=0)
+    """Return the mean of the days, (figures, days, meters), NaN where there is none."""
+    is_known = ~np.isnan(days)
+    count = is_known.sum(axis=1)
+    sums = np.where(is_known, days, 0.0).sum(axis=1)
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan)

@@ -5,7 +5,6 @@ three unknown hours in a row are bridged, after more of them both begin anew.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -82,22 +81,17 @@ class Hours:
         """Take in bins of one day, oldest first."""
         hours = start // HOUR_MS
         place = (start - hours * HOUR_MS) // self._sheet.width_ms
-        closed: list[Floats] = []
+        found, number = np.unique(hours, return_inverse=True)
+        rows = np.full((len(found), self._per_hour, self._columns), np.nan)
+        if int(found[0]) == self.hour:
+            rows[0] = self.open
+        rows[number, place] = values
+        self.open, self.hour = rows[-1].copy(), int(found[-1])
+        ending = np.flatnonzero(place == self._per_hour - 1)
         ends = np.full(len(start), -1, dtype=np.int64)
-        cuts = [0, *(np.flatnonzero(np.diff(hours)) + 1).tolist(), len(start)]
-        ended: list[int] = []
-        for begin, end in pairwise(cuts):
-            this = int(hours[begin])
-            if this != self.hour:
-                self.open[:] = np.nan
-                self.hour = this
-            self.open[place[begin:end]] = values[begin:end]
-            if place[end - 1] == self._per_hour - 1:
-                ends[end - 1] = len(ended)
-                ended.append(this)
-                closed.append(_means(self.open))
-        columns = np.array(closed).reshape(len(ended), self._columns)
-        hour = np.array(ended, dtype=np.int64)
+        ends[ending] = np.arange(len(ending))
+        columns = _means(rows[number[ending]])
+        hour: Ints = hours[ending]
         return self._span(start, tick, values, ends, hour, columns, past)
 
     def _span(
@@ -171,11 +165,19 @@ def _last(hour: Ints, is_so: Bools, broken: Bools, before: Ints) -> tuple[Ints, 
 
 
 def _means(rows: Floats) -> Floats:
-    """Return the mean of each column of an hour, NaN where less than half of it is known."""
+    """Return the mean of each column of hours, (hours, bins, columns), NaN where half is unknown.
+
+    Bins are added one after another: the sum does not depend on how many hours there are.
+    """
     is_known = ~np.isnan(rows)
-    count = is_known.sum(axis=0)
-    sums = np.where(is_known, rows, 0.0).sum(axis=0)
-    return np.where(2 * count >= len(rows), sums / np.maximum(count, 1), np.nan)
+    count = is_known.sum(axis=1)
+    said = np.where(is_known, rows, 0.0)
+    sums = said[:, 0]
+    for n in range(1, rows.shape[1]):
+        sums = sums + said[:, n]
+    means = np.full_like(sums, np.nan)
+    np.divide(sums, count, out=means, where=(count > 0) & (2 * count >= rows.shape[1]))
+    return means
 
 
 def levels(columns: Floats, witnesses: Ints) -> Floats:

@@ -15,7 +15,7 @@ import numpy as np
 
 from server.engine.detectors.block import Block, Names
 from server.engine.detectors.finding import Finding
-from server.engine.detectors.grid import Arrivals, Floats, Grid, Ints
+from server.engine.detectors.grid import Arrivals, Floats, Grid, Ints, grace_ms
 from server.engine.detectors.meter_past import Past
 from server.engine.detectors.meter_sheet import MeterSheet, sheets_of
 from server.engine.detectors.meter_span import Hours, Span
@@ -191,8 +191,20 @@ class _Group:
 
     def run(self, ticks: Ints, arrivals: Arrivals) -> list[tuple[int, Finding]]:
         """Close the bins whose time has come, and judge them."""
-        rows, _ = self.grid.run(ticks, arrivals)
-        return self._judge(rows.start, rows.tick, rows.values)
+        kept = self._closing(ticks)
+        heard = replace(arrivals, after=np.searchsorted(kept, arrivals.after, side="left"))
+        rows, _ = self.grid.run(ticks[kept], heard)
+        return self._judge(rows.start, kept[rows.tick], rows.values)
+
+    def _closing(self, ticks: Ints) -> Ints:
+        """Return the first tick, and those on which bins close: no other one changes anything."""
+        if len(ticks) < 2:
+            return np.arange(len(ticks))
+        width, grace = self.sheet.width_ms, grace_ms(self.sheet.width_ms)
+        first = (int(ticks[0]) - grace) // width * width + width + grace
+        moments = np.arange(first, int(ticks[-1]) + 1, width)
+        kept: Ints = np.unique(np.concatenate([[0], np.searchsorted(ticks, moments)]))
+        return kept
 
     def learn(self, arrivals: Arrivals) -> None:
         """Take in past flows; what is found in them is not told, and not learnt from."""

@@ -142,40 +142,46 @@ class Totals:
         self, block: Block, heard: Ints, number: Ints, is_good: Bools
     ) -> list[tuple[int, Finding]]:
         """Return what gateways say of counters that began anew."""
-        said = []
+        said: list[tuple[int, Finding]] = []
+        sure = is_good[heard]
+        if sure.all() and self.is_sure.all():
+            return said
         is_reset = (block.reason[heard] == _RESET) & (
             block.quality[heard] == int(Quality.UNCERTAIN)
         )
         named = np.unique(number[is_reset]).tolist() if is_reset.any() else []
         for n in named:
             of_it = np.flatnonzero(number == n)
-            sure = np.concatenate([[self.is_sure[n]], is_good[heard[of_it]]])[: len(of_it)]
-            for place in heard[of_it[is_reset[of_it] & ~sure]].tolist():
+            before = np.concatenate([[self.is_sure[n]], sure[of_it]])[: len(of_it)]
+            for place in heard[of_it[is_reset[of_it] & ~before]].tolist():
                 point = self._totals[n].point
                 said.append((place, restarted(point, Instant(int(block.at[place])))))
-        self.is_sure[number] = is_good[heard]  # the last one of each stays
+        self.is_sure[number] = sure  # the last one of each stays
         return said
 
     def _follow(
         self, block: Block, ours: Ints, number: Ints
     ) -> tuple[Ints, Floats, list[tuple[int, Finding]]]:
         """Return the places of readings that tell a flow, the flows, and what began anew."""
-        order = np.argsort(number, kind="stable")
+        is_scan = len(number) < 2 or bool((number[1:] > number[:-1]).all())
+        order = slice(None) if is_scan else np.argsort(number, kind="stable")
         places, who = ours[order], number[order]
         value, at = block.value[places], block.at[places]
-        is_first = np.concatenate([[True], who[1:] != who[:-1]])[: len(who)]
-        before = np.where(is_first, self.value[who], np.concatenate([[0.0], value])[:-1])
-        since = np.where(is_first, self.at[who], np.concatenate([[0], at])[:-1])
+        before, since = self.value[who], self.at[who]
+        if not is_scan:  # of all but the first of each, what came before is in this block
+            again = np.flatnonzero(who[1:] == who[:-1]) + 1
+            before[again], since[again] = value[again - 1], at[again - 1]
         passed, step = value - before, at - since
         is_odd = (step <= 0) | (passed < 0)
-        odd = sorted({*np.unique(who[is_odd]).tolist(), *self.held}) if len(who) else []
-        is_plain = ~np.isin(who, np.array(odd, dtype=np.int64))
+        is_any = bool(is_odd.any()) or bool(self.held)
+        odd = sorted({*np.unique(who[is_odd]).tolist(), *self.held}) if is_any else []
+        is_plain = ~np.isin(who, np.array(odd)) if odd else np.ones(len(who), dtype=np.bool_)
         tells = is_plain & ~np.isnan(passed) & (step <= self._step_max[who])
         flows = passed[tells] * HOUR_MS / step[tells]
         found, more = places[tells], []
         anew: list[tuple[int, Finding]] = []
-        last = is_plain & np.concatenate([is_first[1:], [True]])[: len(who)]
-        self.value[who[last]], self.at[who[last]] = value[last], at[last]
+        # Of several readings of one total the last one stays.
+        self.value[who[is_plain]], self.at[who[is_plain]] = value[is_plain], at[is_plain]
         for n in odd:
             for place in places[who == n].tolist():
                 flow, finding = self._one(n, int(block.at[place]), float(block.value[place]))
