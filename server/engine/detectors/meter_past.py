@@ -24,9 +24,10 @@ KNOWN_HOURS = 18
 STILL_M3H, STILL_PART, STILL_PART_DISTRICT = 0.01, 0.005, 0.002
 """An hour stands still at or below this flow, or this part of the most of an hour."""
 
-CUSTOMER_TIMES, CUSTOMER_MORE_M3H = 2.0, 0.5
+CUSTOMER_TIMES, CUSTOMER_MORE_M3H = 2.0, 1.5
 DISTRICT_TIMES, UNWITNESSED_TIMES = 3.0, 5.0
-"""How many times its most a meter must show, a customer's also so much more."""
+"""How many times its most a meter must show, a customer's also so much more: a garden hose is no
+burst."""
 
 BACK_M3H, BACK_PART = 0.05, 0.02
 """A meter runs backwards below this flow, or this part of its most of an hour."""
@@ -39,10 +40,12 @@ LARGE_HOURS, SMALL_HOURS, RUN_TIMES = 24, 72, 1.5
 """A customer's meter that stands still on these many days, and half of those that are known, must
 not do so for so long: for a large flow, for a small one, and so many times its longest run."""
 
-DAY_H, LONE_HOURS, PAUSE_TIMES = 24, 2, 3.0
-"""A meter may stand still so many times its longest pause; at least a day if it hardly ever pauses,
-three if it does at night, three weeks if it has days of rest (a school's holiday is no fault). The
-only inlet of a zone whose pressures hold may for two hours."""
+BUSY_HOURS, AWAY_HOURS, EDGE_HOURS, LONE_HOURS, PAUSE_TIMES = 48, 21 * 24, 24, 2, 3.0
+"""A meter may stand still so many times its longest pause. A customer's at least two days if it
+hardly ever pauses, else three weeks: people go away, and a school's holiday is no fault. A
+district's a day, the only inlet of a zone whose pressures hold two hours."""
+
+BUSY_PAUSE_HOURS = 3
 
 (
     _HOURS,
@@ -193,8 +196,8 @@ class Past:
         may_leak = ~self.is_district & (self.days >= LEARN_DAYS) & often
         self.run_hours = np.where(may_leak, np.maximum(LARGE_HOURS, RUN_TIMES * self.run), np.inf)
         pause = self.pause
-        by_habit = np.select([pause <= 3, pause <= 24], [DAY_H, 3 * DAY_H], 21 * DAY_H)
-        edge = np.where(self.is_lone, LONE_HOURS, DAY_H)
+        by_habit = np.where(pause <= BUSY_PAUSE_HOURS, BUSY_HOURS, AWAY_HOURS)
+        edge = np.where(self.is_lone, LONE_HOURS, EDGE_HOURS)
         least = np.where(self.is_district, edge, by_habit)
         turns = (self.days >= LEARN_DAYS) & (self.most_hour > self.still)
         self.pause_hours = np.where(turns, np.maximum(least, PAUSE_TIMES * pause), np.inf)

@@ -211,7 +211,11 @@ class Walk:
             case.clear()
             return []
         case.calm = case.calm + 1 if is_calm else 0
-        return case.gone("its flow is as usual again") if case.calm >= need else []
+        if case.calm < need:
+            return []
+        # What ended is learnt like any one odd day: if it comes again it was use.
+        past.take_back(self.column, case.total / case.count)
+        return case.gone("its flow is as usual again")
 
     def _too_much(self, past: Past, span: Span, n: int, width_ms: int) -> Finding | None:
         c, case, point = self.column, self.high, self.meter.point

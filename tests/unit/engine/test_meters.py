@@ -163,6 +163,23 @@ def test_a_short_peak_is_no_burst_and_becomes_ordinary_when_it_comes_again():
     assert said(s) == []
 
 
+def test_use_that_ends_by_itself_and_comes_again_is_told_twice_and_then_ordinary():
+    s = street(days=22)
+    for day in range(9, 21, 2):
+        change(s, SCHOOL, (day, 10), (day, 12), lambda v: v + 9)
+
+    told = [int(day) for day, up, *_ in said(s) if up]
+
+    assert told == [9, 11]
+
+
+def test_a_garden_hose_is_no_burst():
+    s = street(days=16)
+    change(s, SHOP, (10, 19), (10, 22), lambda v: v + 1.2)
+
+    assert said(s) == []
+
+
 def test_more_use_for_good_is_granted_after_a_week():
     s = street(days=30)
     change(s, SCHOOL, (12, 0), (30, 0), lambda v: v * 3 + 6)
@@ -175,11 +192,11 @@ def test_more_use_for_good_is_granted_after_a_week():
 
 @pytest.mark.parametrize(
     ("name", "begin", "hours"),
-    [(HOTEL, (12, 10), 24), (SCHOOL, (12, 10), 72), (INLET, (12, 10), 2)],
+    [(HOTEL, (12, 10), 48), (SCHOOL, (12, 10), 504), (INLET, (12, 10), 2)],
 )
 def test_a_meter_that_stops_is_told_by_its_own_habits(name, begin, hours):
-    s = street()
-    change(s, name, begin, (20, 12), lambda v: 0 * v)
+    s = street(days=40)
+    change(s, name, begin, (36, 12), lambda v: 0 * v)
 
     (at, told), (_, gone) = s.hear()
 
@@ -312,7 +329,7 @@ def eventful():
     s.values[INLET_TOTAL] = s.values[INLET].copy()
     change(s, SCHOOL, (9, 19), (15, 0), lambda v: v + 0.15)
     change(s, SCHOOL, (15, 1), (15, 9), lambda v: v + 9)
-    change(s, HOTEL, (9, 1), (11, 0), lambda v: 0 * v)
+    change(s, HOTEL, (8, 20), (11, 2), lambda v: 0 * v)
     change(s, INLET, (9, 0), (9, 4), lambda v: -v)
     change(s, INLET, (10, 0), (10, 9), lambda v: 10 * v)
     change(s, INLET, (12, 2), (12, 9), lambda v: 0.1 * v)
