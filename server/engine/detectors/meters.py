@@ -74,14 +74,16 @@ class Meters:
                 found.append(TotalOf(point=point, column=column, step_max_ms=step))
         return found
 
-    def run(self, block: Block) -> list[tuple[int, Finding]]:
-        """Judge a block; findings come with the number of their tick."""
+    def run(self, block: Block, good: Ints) -> list[tuple[int, Finding]]:
+        """Judge a block, of which `good` are the places of good samples.
+
+        Findings come with the number of their tick.
+        """
         if self._names is not block.points:
             self._names = block.points
             for group in self._groups:
                 group.name(block.points)
         told, findings = self._totals.run(block)
-        good = np.flatnonzero(block.is_good)
         begin = 0
         for group in self._groups:
             arrivals = _together(_read(block, good, group.table), told, begin, group.size)
@@ -334,13 +336,14 @@ class _Group:
 
 
 def _read(block: Block, good: Ints, table: Ints) -> Arrivals:
-    column = table[block.point[good]]
-    places = good[column >= 0]
+    column = table[block.point] if len(good) == len(block.point) else table[block.point[good]]
+    is_ours = np.flatnonzero(column >= 0)
+    places, column = good[is_ours], column[is_ours]
     return Arrivals(
         after=block.after[places],
         now=block.now[places],
         at=block.at[places],
-        column=column[column >= 0],
+        column=column,
         value=block.value[places],
     )
 

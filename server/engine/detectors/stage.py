@@ -95,7 +95,7 @@ class Detectors:
         watched = np.flatnonzero(is_watched)
         late = self._clocks.run(block, watched, is_in_time[watched], self._registry.points)
         findings += [(tick, n + 1, f) for tick, f in late]
-        findings += [(tick, n + 2, f) for tick, f in self._meters.run(block)]
+        findings += [(tick, n + 2, f) for tick, f in self._meters.run(block, good)]
         if len(block.ticks):
             self._last_tick = Instant(int(block.ticks[-1]))
         findings.sort(key=lambda f: f[:2])

@@ -105,10 +105,10 @@ class Totals:
     def run(self, block: Block) -> tuple[Arrivals, list[tuple[int, Finding]]]:
         """Return the flows that are told on their way to the grid, and what began anew."""
         number = self._number_of(block.points)[block.point]
-        is_good = block.is_good
         heard = np.flatnonzero(number >= 0)
-        said = self._reasons(block, heard, number[heard], is_good)
-        ours = heard[is_good[heard]]
+        is_sure = (block.quality[heard] == int(Quality.GOOD)) & ~np.isnan(block.value[heard])
+        said = self._reasons(block, heard, number[heard], is_sure)
+        ours = heard[is_sure]
         places, flows, anew = self._follow(block, ours, number[ours])
         told = self._tell(block, sorted([*said, *anew], key=lambda told: told[0]))
         return self._arrivals(block, number, places, flows), told
@@ -139,11 +139,10 @@ class Totals:
         return self._numbers
 
     def _reasons(
-        self, block: Block, heard: Ints, number: Ints, is_good: Bools
+        self, block: Block, heard: Ints, number: Ints, sure: Bools
     ) -> list[tuple[int, Finding]]:
         """Return what gateways say of counters that began anew."""
         said: list[tuple[int, Finding]] = []
-        sure = is_good[heard]
         if sure.all() and self.is_sure.all():
             return said
         is_reset = (block.reason[heard] == _RESET) & (

@@ -45,6 +45,11 @@ def registry(*, period_s=300, more=(), without=()):
     return Registry(zones={zone.id: zone}, points=points)
 
 
+def judged(meters, block):
+    """Return what meters say of a block."""
+    return meters.run(block, np.flatnonzero(block.is_good))
+
+
 class Street:
     """Readings of every point, (days x rows a day); change them, and hear what is said."""
 
@@ -120,7 +125,7 @@ class Street:
         meters.registry_changed(self.registry)
         found = []
         for block in self.blocks(sizes):
-            found += [(int(block.ticks[tick]), f) for tick, f in meters.run(block)]
+            found += [(int(block.ticks[tick]), f) for tick, f in judged(meters, block)]
             if with_restarts:
                 meters = pickle.loads(pickle.dumps(meters))
         return found

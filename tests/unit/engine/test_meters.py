@@ -21,6 +21,7 @@ from tests.unit.engine.meter_street import (
     SHOP,
     START,
     Street,
+    judged,
     registry,
 )
 
@@ -315,7 +316,7 @@ def test_a_roll_over_and_a_lone_wild_reading_of_a_total_are_nothing():
     meters.registry_changed(s.registry)
 
     assert readings[SHOP].min() < 100
-    assert [f for b in s.blocks(said=readings) for f in meters.run(b)] == []
+    assert [f for b in s.blocks(said=readings) for f in judged(meters, b)] == []
 
 
 def sizes(seed, longest):
@@ -393,7 +394,7 @@ def test_a_history_that_was_taken_in_teaches_and_is_not_told_of():
         meters.learn_past(Imported(at=START, source="past", rows=rows))
 
     blocks = itertools.islice(s.blocks(iter(lambda: 96, 0)), 17, None)
-    told = [f for block in blocks for _, f in meters.run(block)]
+    told = [f for block in blocks for _, f in judged(meters, block)]
 
     assert [f.subject for f in told] == [SCHOOL]
     assert "has not been below 0.15 m3/h for 102 hours" in told[0].because[0]
@@ -412,7 +413,7 @@ def test_a_change_of_the_registry_keeps_what_is_learnt_and_what_is_told():
             found += meters.registry_changed(more)
         if n == 17:
             found += meters.registry_changed(less)
-        found += [f for _, f in meters.run(block)]
+        found += [f for _, f in judged(meters, block)]
 
     assert [(f.subject, f.is_present) for f in found] == [(SCHOOL, True), (SCHOOL, False)]
     assert found[1].because == ("the meter was changed in the registry",)
