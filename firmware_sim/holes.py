@@ -63,7 +63,7 @@ class Holes:
     def open(self, event: Event) -> None:
         """Make the place where an event lets water out; a hole is still shut."""
         self._count += 1
-        if event.kind is Kind.LARGE_DEMAND:
+        if event.kind in {Kind.LARGE_DEMAND, Kind.CUSTOMER_LEAK}:
             index, name = self._inp.nodes[event.target], f"{_PREFIX}{self._count}"
             en.adddemand(self._inp.project, index, event.numbers["m3h"], _CONSTANT, name)
             self._taps[event.id] = (event.target, name)

@@ -35,13 +35,14 @@ _VALVES = (en.PRV, en.PSV, en.PBV, en.FCV, en.TCV, en.GPV, en.PCV)
 _REGULATING = (en.PRV, en.PSV)
 
 _HOLES = (Kind.BURST, Kind.LEAK, Kind.HYDRANT)
-_TAPS = (*_HOLES, Kind.LARGE_DEMAND)
+_TAPS = (*_HOLES, Kind.LARGE_DEMAND, Kind.CUSTOMER_LEAK)
 
 _TARGETS: dict[Kind, tuple[str, ...]] = {
     Kind.BURST: ("pipe", "junction"),
     Kind.LEAK: ("pipe", "junction"),
     Kind.HYDRANT: ("junction",),
     Kind.LARGE_DEMAND: ("junction",),
+    Kind.CUSTOMER_LEAK: ("junction",),
     Kind.VALVE_CLOSED: ("link",),
     Kind.PUMP_TRIP: ("pump",),
     Kind.POWER_FAILURE: ("zone",),

@@ -24,6 +24,7 @@ class Truth(StrEnum):
     FAULT = "fault"
     SUPPLY = "supply"
     WORKS = "works"
+    CUSTOMER_LEAK = "customer_leak"
     NONE = "none"
 
 
@@ -39,6 +40,7 @@ class Kind(StrEnum):
     PRV_SETPOINT = "prv_setpoint"
     TANK_EMPTIED = "tank_emptied"
     LARGE_DEMAND = "large_demand"
+    CUSTOMER_LEAK = "customer_leak"
     HOLIDAY = "holiday"
     WEATHER = "weather"
 
@@ -154,6 +156,8 @@ SHEETS: Mapping[Kind, Sheet] = MappingProxyType(
         Kind.PRV_SETPOINT: _water(Truth.WORKS, "link", needs=("kpa",)),
         Kind.TANK_EMPTIED: _water(Truth.SUPPLY, "tank", "town", may={"m": 0.0}),
         Kind.LARGE_DEMAND: _water(Truth.NONE, "node", needs=("m3h",)),
+        # Behind the customer's meter of a node, which counts it.
+        Kind.CUSTOMER_LEAK: _water(Truth.CUSTOMER_LEAK, "node", needs=("m3h",)),
         Kind.HOLIDAY: _water(Truth.NONE, "town", may={"factor": 1.0}),
         Kind.WEATHER: _water(Truth.NONE, "town", needs=("factor",)),
         # Instruments. `by`, `size` and `sd` are in the house unit of the point.

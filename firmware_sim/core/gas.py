@@ -30,6 +30,7 @@ _TARGETS: dict[Kind, tuple[str, ...]] = {
     Kind.LEAK: ("pipe", "node"),
     Kind.HYDRANT: ("node",),
     Kind.LARGE_DEMAND: ("node",),
+    Kind.CUSTOMER_LEAK: ("node",),
     Kind.VALVE_CLOSED: ("pipe", "regulator"),
     Kind.POWER_FAILURE: ("zone",),
     Kind.PRV_SETPOINT: ("regulator",),
@@ -375,7 +376,7 @@ class Gas:
         closed = []
         for event in self._open.values():
             match event.kind:
-                case Kind.LARGE_DEMAND:
+                case Kind.LARGE_DEMAND | Kind.CUSTOMER_LEAK:
                     demand[self._nodes[event.target]] += event.numbers["m3h"]
                 case Kind.PRV_SETPOINT:
                     set_bar[event.target] = event.numbers["kpa"] / 100 + AIR_BAR

@@ -38,6 +38,9 @@ _TELLING = (
 _AUTO = (AlarmKind.SUPPLY, AlarmKind.BURST)
 """Kinds that are proposed for dispatch without asking a dispatcher first."""
 
+_OF_ONE_METER = (AlarmKind.METER_FAULT, AlarmKind.CUSTOMER_LEAK)
+"""Kinds of which two are of one cause only at one meter, however near in time."""
+
 _UNSENT = (AlarmKind.REGIME_CHANGE,)
 """Kinds for which nobody is sent: they say why a verdict is held back."""
 
@@ -71,6 +74,8 @@ class _Incident:
         if self.kind is AlarmKind.SUPPLY and alarm.kind is AlarmKind.SUPPLY:
             return True
         if alarm.zone not in self.zones:
+            return False
+        if alarm.kind in _OF_ONE_METER and set(alarm.points).isdisjoint(self.points):
             return False
         return self.kind is alarm.kind or (self.kind in _TELLING and alarm.kind in _TELLING)
 

@@ -35,6 +35,7 @@ class TruthKind(StrEnum):
     FAULT = "fault"
     SUPPLY = "supply"
     WORKS = "works"
+    CUSTOMER_LEAK = "customer_leak"
 
 
 class OperationKind(StrEnum):

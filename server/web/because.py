@@ -6,6 +6,7 @@ Those known here are said anew from the catalogue; any other is shown as it was 
 
 import re
 
+from server.web.meter_words import METER_SENTENCES
 from server.web.screen import Screen
 from telemetry.units import quantity_of
 
@@ -57,6 +58,7 @@ _SENTENCES = {
     "fact.alarm_active": r"(?P<subject>\S+) is active",
     "fact.alarm_restless": r"(?P<subject>\S+) is not calm for long enough",
     "fact.still_active": r"(?P<subject>\S+) cannot be closed while (?P<alarms>.+) is active",
+    **METER_SENTENCES,
 }
 
 _KNOWN = {

@@ -140,6 +140,7 @@ SIGNS = {
     Kind.LEAK: lets_out,
     Kind.HYDRANT: lets_out,
     Kind.LARGE_DEMAND: lets_out,
+    Kind.CUSTOMER_LEAK: lets_out,
     Kind.VALVE_CLOSED: moves_pressures,
     Kind.PUMP_TRIP: moves_pressures,
     Kind.PRV_SETPOINT: moves_pressures,

@@ -15,6 +15,12 @@ from tests.scenarios.signs import sign_of
 from tests.scenarios.stories import CONFIGS, STORIES, Series, head, lines, story, town, write
 
 PAST_DAYS = 3
+LONG_PAST_DAYS = 12
+LONG_PAST = (
+    *("burst-behind-meter", "customer-leak", "frozen-counter"),
+    *("meter-scale", "meter-stopped", "reverse-flow"),
+)
+"""Stories of meters, of which nothing is told before they are known for a week."""
 NAMES = [path.stem for path in STORIES]
 
 
@@ -34,7 +40,7 @@ def folders(tmp_path_factory):
             base / f"{name}-past",
             None,
             town_name=told.scenario.town,
-            days=PAST_DAYS,
+            days=LONG_PAST_DAYS if name in LONG_PAST else PAST_DAYS,
             ending=begin,
         )
         return with_events, without, past

@@ -164,6 +164,7 @@ def test_of_two_regulators_the_lower_one_shuts() -> None:
         _event(Kind.LEAK, "M-03", m3h=100.0, grow_h=1.0),
         _event(Kind.HYDRANT, "W-4", m3h=40.0),
         _event(Kind.LARGE_DEMAND, "E-3", m3h=100.0),
+        _event(Kind.CUSTOMER_LEAK, "E-3", m3h=10.0),
         _event(Kind.VALVE_CLOSED, "M-01"),
         _event(Kind.VALVE_CLOSED, "DR-EAST"),
         _event(Kind.PRV_SETPOINT, "DR-WEST", kpa=100.0),
@@ -212,9 +213,10 @@ def test_two_leaks_at_one_node_share_what_it_lets_out(gas: Gas) -> None:
     assert dict(gas.leaks()) == pytest.approx({"burst-E-5": 30, "leak-E-5": 10}, abs=0.5)
 
 
-def test_a_customer_s_own_demand_is_on_its_meter(gas: Gas) -> None:
+@pytest.mark.parametrize("kind", [Kind.LARGE_DEMAND, Kind.CUSTOMER_LEAK])
+def test_a_customer_s_own_demand_is_on_its_meter(gas: Gas, kind: Kind) -> None:
     taken = gas.consumption_m3h("T-2")
-    gas.begin(_event(Kind.LARGE_DEMAND, "T-2", m3h=120.0))
+    gas.begin(_event(kind, "T-2", m3h=120.0))
 
     assert gas.consumption_m3h("T-2") == pytest.approx(taken + 120, abs=0.1)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from firmware_sim.core.events import Event, Kind
-from firmware_sim.core.town import Habit
+from firmware_sim.core.town import Course, Habit
 from firmware_sim.hydraulics import Hydraulics
 from telemetry.errors import ConfigError, RefusedCommand, Unavailable
 from telemetry.instant import HOUR_MS, Instant
@@ -92,10 +92,11 @@ def test_a_burst_at_a_customer_is_not_on_the_customers_meter(water: Hydraulics) 
     assert water.consumption_m3h("J-NORTH-028") == pytest.approx(taken, abs=0.01)
 
 
-def test_a_large_demand_is_on_the_customers_meter(water: Hydraulics) -> None:
+@pytest.mark.parametrize("kind", [Kind.LARGE_DEMAND, Kind.CUSTOMER_LEAK])
+def test_a_large_demand_is_on_the_customers_meter(water: Hydraulics, kind: Kind) -> None:
     _solve(water)
     taken, inflow = water.consumption_m3h("J-NORTH-028"), _inflows(water)["north"]
-    water.begin(_event(Kind.LARGE_DEMAND, "J-NORTH-028", m3h=30.0))
+    water.begin(_event(kind, "J-NORTH-028", m3h=30.0))
 
     assert water.consumption_m3h("J-NORTH-028") == pytest.approx(taken + 30, abs=0.01)
     assert _inflows(water)["north"] == pytest.approx(inflow + 30, abs=0.5)
@@ -281,7 +282,12 @@ def test_a_wrong_pump_is_one_sentence() -> None:
 
 
 def test_our_own_habits_keep_their_names(water: Hydraulics) -> None:
-    assert {users.habit for users in water.users} == set(Habit)
+    habits = {users.habit for users in water.users}
+    (school,) = habits - set(Habit)
+
+    assert habits >= set(Habit)
+    assert isinstance(school, Course)
+    assert (school.at(3 * HOUR_MS), len(school.values)) == (0.0, 7 * 24)
     assert [users.name for users in water.users if users.alone] == ["J-NORTH-028"]
 
 
