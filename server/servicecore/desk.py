@@ -104,7 +104,9 @@ class Desk:
     async def board(self) -> Board:
         """Return what the screens show, as of one instant."""
         async with self._database.reading() as session:
-            return await read_board(session)
+            return await read_board(
+                session, now=self._clock.now(), realarm_ms=self.ground.realarm_ms
+            )
 
     async def alarms_between(self, start: Instant, end: Instant) -> Sequence[Alarm]:
         """Return the alarms whose onset is in [start, end), oldest first: marks on a trend."""

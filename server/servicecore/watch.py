@@ -45,6 +45,8 @@ class Watch:
         """Do once what is due now."""
         for ticket, clock in await self._desk.orders.watch():
             log.info("%s has passed its limit %s", ticket, clock)
+        for alarm in await self._desk.cases.end_shelves():
+            log.info("the shelf of %s has ended", alarm)
         calendar = self._desk.ground.book.calendar
         today = calendar.day(self._clock.now())
         month = calendar.instant(today - civil(today)[2] + 1, 0)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 
 from server.history.reader import LastValue
 from server.servicecore.desk import Desk
+from server.servicecore.standing import Standing
 from server.web.feed import Feed, Present
 from server.web.render import Renderer
 from server.web.screen import Viewer
@@ -34,17 +35,22 @@ class Live:
         self._clock = clock
         self._stop = stop
         self._heard: dict[str, str] = {}
-        self._heard_for = (-1, -HEARTBEAT_MS)
+        self._standing: dict[str, Standing] = {}
+        self._looked_for = (-1, -HEARTBEAT_MS)
 
     async def stream(self, viewer: Viewer, since: int) -> AsyncIterator[str]:
         """Yield events until the server stops; `since` is the revision that the page shows."""
         shown: dict[str, str] = {}
         said: dict[str, Instant] = {}
+        stood: dict[str, Standing] | None = None
         beat_ms = -HEARTBEAT_MS
         yield f"retry: {RETRY_MS}\n\n"
         while not self._stop.is_set():
             present = await self._feed.present()
-            if self._desk.changes.revision != since:
+            await self._look()
+            has_aged = stood is not None and stood != self._standing  # a shelf ended, say
+            stood = self._standing
+            if self._desk.changes.revision != since or has_aged:
                 board = await self._desk.board()
                 since = board.revision
                 sections = self._renderer.sections(viewer, board, present)
@@ -62,25 +68,24 @@ class Live:
                 yield _event("values", {p: _plain(v) for p, v in values.items()}, since)
             if self._clock.monotonic_ms() - beat_ms >= HEARTBEAT_MS:
                 beat_ms = self._clock.monotonic_ms()
-                yield _event("heartbeat", await self._heartbeat(present), since)
+                yield _event("heartbeat", self._heartbeat(present), since)
             await self._desk.changes.wait_beyond(since, WAIT_S)
 
-    async def _heartbeat(self, present: Present) -> dict[str, object]:
+    def _heartbeat(self, present: Present) -> dict[str, object]:
         return {
-            "heard": await self._what_is_heard(),
+            "heard": self._heard,
             "now": self._clock.now(),
             "newest": present.newest,
             "engine": self._desk.engine_reached,
             "stopped": self._desk.intake_stopped,
         }
 
-    async def _what_is_heard(self) -> dict[str, str]:
-        """Return what consoles sound for, worked out once for all of them."""
-        now, (revision, at) = self._clock.monotonic_ms(), self._heard_for
+    async def _look(self) -> None:
+        """Work out for all consoles at once how alarms stand and which of them are heard."""
+        now, (revision, at) = self._clock.monotonic_ms(), self._looked_for
         if revision != self._desk.changes.revision or now - at >= HEARTBEAT_MS:
-            self._heard_for = (self._desk.changes.revision, now)
-            self._heard = await self._desk.cases.heard()
-        return self._heard
+            self._looked_for = (self._desk.changes.revision, now)
+            self._standing, self._heard = await self._desk.cases.standing_and_sounds()
 
 
 def _plain(last: LastValue) -> dict[str, object]:

@@ -11,6 +11,7 @@ from server.history.reader import LastValue
 from server.servicecore.board import Board
 from server.servicecore.rules import workorder
 from server.servicecore.rules.workorder import NEEDS_TEXT, State
+from server.servicecore.standing import Standing
 from server.servicecore.store.tables import Alarm
 from server.web.because import reason, reasons
 from server.web.feed import Present
@@ -28,6 +29,8 @@ SECTIONS = ("alarms", "incidents", "tickets", "points", "gateways")
 """The parts of the page that the live stream replaces, each with its template."""
 
 SEVERITY_SHAPES = {1: "▲", 2: "◆", 3: "■", 4: "●"}
+_Look = tuple[int, dict[str, Standing]]
+"""What the sections are made of: contents by their revision, and what time alone changes."""
 _NAMES = {"zh-CN": "中文", "en": "English"}
 
 
@@ -55,8 +58,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.tests["unseen"] = is_unseen
-        self._remembered: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
+        self._remembered: dict[tuple[str, str], tuple[_Look, dict[str, str]]] = {}
 
     def page(
         self, viewer: Viewer, board: Board, present: Present, *, now: Instant, **more: Any
@@ -92,14 +94,15 @@ class Renderer:
     def sections(self, viewer: Viewer, board: Board, present: Present) -> dict[str, str]:
         """Return the HTML of each section by its name."""
         key = (viewer.language, viewer.pressure_unit)
-        revision, sections = self._remembered.get(key, (-1, {}))
-        if revision != board.revision:
+        look: _Look = (board.revision, board.standing)
+        remembered, sections = self._remembered.get(key, ((-1, {}), {}))
+        if remembered != look:
             facts = _facts(viewer, board, present)
             sections = {
                 name: self._templates.get_template(f"{name}.html").render(**facts)
                 for name in SECTIONS
             }
-            self._remembered[key] = (board.revision, sections)
+            self._remembered[key] = (look, sections)
         return sections
 
 
@@ -155,6 +158,8 @@ def _facts(viewer: Viewer, board: Board, present: Present) -> dict[str, Any]:
         "viewer": viewer,
         "screen": screen,
         "board": board,
+        "standing": board.standing,
+        "waiting": {a.id for a in board.alarms if is_unseen(a) and board.standing[a.id].is_waiting},
         "reason": reason,
         "reasons": reasons,
         "alarms_of": lambda incident: [alarms[a] for a in incident.alarms if a in alarms],

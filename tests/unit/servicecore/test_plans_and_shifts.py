@@ -68,9 +68,11 @@ def test_planned_work_suppresses_its_alarms_while_it_lasts_and_carries_its_plan(
 
     during, after, evidence = run(act, policy="hotline-rules")
 
-    assert during[ALARM] == (Shown.SUPPRESSED, False)
-    assert during["A-000002"] == (Shown.UNACKNOWLEDGED, True)
-    assert after[ALARM] == (Shown.UNACKNOWLEDGED, True)
+    stands = during[ALARM]
+    assert (stands.shown, stands.is_heard, stands.by) == (Shown.SUPPRESSED, False, "PW-000001")
+    assert (stands.until, stands.reason) == (evidence.works[0].end, "new valve")
+    assert (during["A-000002"].shown, during["A-000002"].is_heard) == (Shown.UNACKNOWLEDGED, True)
+    assert (after[ALARM].shown, after[ALARM].is_heard) == (Shown.UNACKNOWLEDGED, True)
     assert [w.plan for w in evidence.works] == ["feed from the east, start pump 3"]
 
 
