@@ -20,6 +20,7 @@ from server.servicecore import dispatch, projection
 from server.servicecore.board import Board, read_board
 from server.servicecore.cases import Cases
 from server.servicecore.contacts import Contacts
+from server.servicecore.disclosures import Disclosures
 from server.servicecore.figures import Figures
 from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground
 from server.servicecore.looks import Looks
@@ -71,6 +72,7 @@ class Desk:
         self.plans = Plans(self.ground)
         self.people = People(self.ground)
         self.shifts = Shifts(self.ground, self.orders)
+        self.disclosures = Disclosures(self.ground)
         self.figures = Figures(self.ground)
         self.looks = Looks(self.ground, self.orders)
         self.commands_waiting = asyncio.Event()

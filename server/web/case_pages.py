@@ -18,7 +18,7 @@ from server.web.because import reason, reasons
 from server.web.forms import ActForm, Options
 from server.web.render import is_unseen
 from server.web.screen import Screen
-from server.web.sheet import NOTHING, Sheet, Told, masked, may_act, router_of_pages
+from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
 
 KINDS = (*AlarmKind, "leak")
 _OF_ALARMS = ("shelve", "unshelve", "service")
@@ -90,7 +90,7 @@ async def _case_page(sheet: Sheet, request: Request, incident: str, told: Told) 
         ],
         sayings=sayings,
         more=more,
-        hide=(lambda text: text) if screen.viewer.sees_personal_data else masked,
+        hide=await sheet.hide(request, [c.id for c in found.contacts if c.name]),
     )
 
 

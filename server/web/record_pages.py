@@ -1,4 +1,4 @@
-"""The pages of what has been: a month in figures with what each is made of, and the trail."""
+"""The pages of what has been: a month in figures, the trail, and who saw personal data."""
 
 from calendar import monthrange
 from datetime import datetime
@@ -64,6 +64,12 @@ def routes(sheet: Sheet, feed: Feed) -> APIRouter:
             here="/trail",
             look=await desk.looks.trail(before=before),
         )
+
+    @router.get("/access")
+    async def access(request: Request, before: int | None = None) -> Response:
+        screen = await sheet.screen(request)
+        look = await desk.disclosures.page(actor=person_of(request), before=before)
+        return sheet.show("access.html", screen, NOTHING, here="/access", look=look)
 
     return router
 

@@ -3,7 +3,7 @@
 A refused form is answered on the page that the person came from, with what was typed still there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -52,6 +52,12 @@ class Sheet:
         """Return how values are printed for who asks. Raises `Refused` for who may not read."""
         check(actor_of(person_of(request)), Right.READ)
         return Screen(viewer_of(request), await self.desk.registry())
+
+    async def hide(
+        self, request: Request, subjects: Iterable[str], *, reason: str = ""
+    ) -> Callable[[str], str]:
+        """Return what personal data of `subjects` become on a page for who asks: see `hiding`."""
+        return await hiding(self.desk, request, subjects, reason=reason)
 
     def show(
         self, template: str, screen: Screen, told: Told, *, here: str, **more: Any
@@ -166,6 +172,24 @@ def masked(text: str) -> str:
     ('王**', '1**', '')
     """
     return f"{text[:1]}**" if text.strip() else ""
+
+
+async def hiding(
+    desk: Desk, request: Request, subjects: Iterable[str], *, reason: str = ""
+) -> Callable[[str], str]:
+    """Return what a text of personal data becomes for who asks: masked, or itself.
+
+    Who is shown it whole leaves an entry in the access log first; under a policy that asks why,
+    nobody is shown it without a reason. `subjects` are those whose data there are.
+    """
+    if not viewer_of(request).sees_personal_data:
+        return masked
+    if desk.disclosures.asks_why and not reason.strip():
+        return masked
+    await desk.disclosures.note(
+        person_of(request), list(subjects), place=request.url.path, reason=reason
+    )
+    return str
 
 
 def span(screen: Screen, ms: int) -> str:

@@ -13,7 +13,7 @@ LANGUAGES = ("zh-CN", "en")
 _FOLDER = Path(__file__).parent / "locales"
 _CODES = {
     "state": ("state", "case", "work", "contact", "code"),
-    "step": ("step", "do", "verb"),
+    "step": ("step", "do", "verb", "access"),
     "role": ("role",),
     "allowed_words": (
         *("role", "do", "category", "code", "state", "work", "contact", "waiver", "explain"),

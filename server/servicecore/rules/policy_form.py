@@ -226,6 +226,7 @@ KEYS: dict[str, Key] = {
     "night.hours": Key(tuple, "free"),
     "verify.quiet_min": Key(float, "higher"),
     "realarm.after_min": Key(float, "lower"),
+    "privacy.ask_reason": Key(bool, "choice", ("False", "True")),
     "shelve.max_h": Key(float, "lower"),
 }
 
