@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from server.engine.registry import Registry
 from server.servicecore.rules.alarms import Shown
 from server.servicecore.rules.workorder import SETTLED
-from server.servicecore.standing import Standing, standings
+from server.servicecore.standing import Standing, is_flood, standings
 from server.servicecore.store.database import PROGRESS_ROW
 from server.servicecore.store.people import ENTITY
 from server.servicecore.store.tables import (
@@ -39,6 +39,7 @@ class Board:
     revision: int
     alarms: tuple[Alarm, ...]
     standing: dict[str, Standing]
+    is_flood: bool
     incidents: tuple[Incident, ...]
     proposals: dict[str, Proposal]
     tickets: tuple[Ticket, ...]
@@ -60,6 +61,7 @@ async def read_board(session: AsyncSession, *, now: Instant, realarm_ms: int | N
         revision=progress.revision,
         alarms=await _alarms(session, standing),
         standing=standing,
+        is_flood=await is_flood(session, now=now),
         incidents=await _incidents(session),
         proposals={p.incident: p for p in proposals},
         tickets=await _tickets(session),

@@ -13,7 +13,7 @@ from server.servicecore.rules.incident import Act, Member, State
 from server.servicecore.rules.permissions import Actor, Person, Right, may
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.verbs import Verb
-from server.servicecore.standing import Standing, axes_of, sounds, standings
+from server.servicecore.standing import Standing, axes_of, is_flood, sounds, standings
 from server.servicecore.store.registers import Case, Contact, Operation, Work
 from server.servicecore.store.tables import Alarm, Entry, Incident, Ticket
 from server.servicecore.store.trail import entries_of
@@ -51,6 +51,15 @@ class Evidence:
     tickets: tuple[Ticket, ...]
     history: tuple[Entry, ...]
     doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """How alarms stand now, and which sound stands for each that is heard."""
+
+    standing: dict[str, Standing]
+    is_flood: bool
+    sounds: dict[str, str]
 
 
 class Cases:
@@ -288,18 +297,22 @@ class Cases:
 
     async def shown(self) -> dict[str, Standing]:
         """Return how each alarm stands that is not normal: what a list shows, and what is heard."""
-        return (await self.standing_and_sounds())[0]
+        return (await self.present()).standing
 
     async def heard(self) -> dict[str, str]:
         """Return which sound stands for each alarm that is heard now: see `rules.sounding`."""
-        return (await self.standing_and_sounds())[1]
+        return (await self.present()).sounds
 
-    async def standing_and_sounds(self) -> tuple[dict[str, Standing], dict[str, str]]:
+    async def present(self) -> Present:
         """Return how alarms stand and what is heard of them, as of one instant."""
         now = self._ground.now()
         async with self._ground.database.reading() as session:
             found = await standings(session, now=now, realarm_ms=self._ground.realarm_ms)
-            return found, await sounds(session, found, now=now)
+            return Present(
+                standing=found,
+                is_flood=await is_flood(session, now=now),
+                sounds=await sounds(session, found, now=now),
+            )
 
     async def figures(self, start: Instant, end: Instant, *, dispatchers: int) -> rules.Figures:
         """Return the alarm system's figures for [start, end)."""

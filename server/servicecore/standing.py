@@ -72,18 +72,23 @@ async def sounds(
 ) -> dict[str, str]:
     """Return which sound stands for each alarm that is heard now: see `rules.sounding`."""
     heard = [alarm for alarm, found in standing.items() if found.is_heard]
-    lately = await session.execute(
-        select(Alarm.raised_at).where(
-            Alarm.raised_at > now - rules.FLOOD_MS, Alarm.raised_at <= now
-        )
-    )
     rows = await session.execute(select(Alarm.id, Alarm.acknowledged_at).where(Alarm.id.in_(heard)))
     open_ones = await session.scalars(select(Incident).where(Incident.closed_at.is_(None)))
     return rules.sounding(
         {row.id: row.acknowledged_at for row in rows},
         incidents={alarm: case.id for case in open_ones for alarm in case.alarms},
-        is_flood=rules.in_flood([Instant(row.raised_at) for row in lately], at=now),
+        is_flood=await is_flood(session, now=now),
     )
+
+
+async def is_flood(session: AsyncSession, *, now: Instant) -> bool:
+    """Say whether more alarms came in the last minutes than a dispatcher can look at singly."""
+    lately = await session.execute(
+        select(Alarm.raised_at).where(
+            Alarm.raised_at > now - rules.FLOOD_MS, Alarm.raised_at <= now
+        )
+    )
+    return rules.in_flood([Instant(row.raised_at) for row in lately], at=now)
 
 
 def axes_of(row: Alarm, *, suppressed_by: str = "") -> Axes:

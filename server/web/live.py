@@ -9,9 +9,10 @@ import json
 from collections.abc import AsyncIterator, Mapping
 
 from server.history.reader import LastValue
+from server.servicecore.cases import Present
 from server.servicecore.desk import Desk
-from server.servicecore.standing import Standing
-from server.web.feed import Feed, Present
+from server.web.feed import Feed
+from server.web.feed import Present as Values
 from server.web.render import Renderer
 from server.web.screen import Viewer
 from telemetry.instant import SECOND_MS, Clock, Instant
@@ -34,22 +35,22 @@ class Live:
         self._renderer = renderer
         self._clock = clock
         self._stop = stop
-        self._heard: dict[str, str] = {}
-        self._standing: dict[str, Standing] = {}
+        self._alarms = Present(standing={}, is_flood=False, sounds={})
         self._looked_for = (-1, -HEARTBEAT_MS)
 
     async def stream(self, viewer: Viewer, since: int) -> AsyncIterator[str]:
         """Yield events until the server stops; `since` is the revision that the page shows."""
         shown: dict[str, str] = {}
         said: dict[str, Instant] = {}
-        stood: dict[str, Standing] | None = None
+        stood: tuple[object, ...] | None = None
         beat_ms = -HEARTBEAT_MS
         yield f"retry: {RETRY_MS}\n\n"
         while not self._stop.is_set():
             present = await self._feed.present()
             await self._look()
-            has_aged = stood is not None and stood != self._standing  # a shelf ended, say
-            stood = self._standing
+            stands = (self._alarms.standing, self._alarms.is_flood)
+            has_aged = stood is not None and stood != stands  # a shelf ended, say
+            stood = stands
             if self._desk.changes.revision != since or has_aged:
                 board = await self._desk.board()
                 since = board.revision
@@ -71,9 +72,9 @@ class Live:
                 yield _event("heartbeat", self._heartbeat(present), since)
             await self._desk.changes.wait_beyond(since, WAIT_S)
 
-    def _heartbeat(self, present: Present) -> dict[str, object]:
+    def _heartbeat(self, present: Values) -> dict[str, object]:
         return {
-            "heard": self._heard,
+            "heard": self._alarms.sounds,
             "now": self._clock.now(),
             "newest": present.newest,
             "engine": self._desk.engine_reached,
@@ -85,7 +86,7 @@ class Live:
         now, (revision, at) = self._clock.monotonic_ms(), self._looked_for
         if revision != self._desk.changes.revision or now - at >= HEARTBEAT_MS:
             self._looked_for = (self._desk.changes.revision, now)
-            self._standing, self._heard = await self._desk.cases.standing_and_sounds()
+            self._alarms = await self._desk.cases.present()
 
 
 def _plain(last: LastValue) -> dict[str, object]:

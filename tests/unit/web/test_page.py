@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 
 import httpx
 import pytest
@@ -9,6 +10,10 @@ import pytest
 from telemetry.instant import Instant
 from telemetry.sample import TimeQuality
 from tests.support.plant import AT, History, Journal, burst, effects
+
+
+def vars_of(effect) -> dict:
+    return {f.name: getattr(effect, f.name) for f in fields(effect)}
 
 
 async def start_shift(browser: httpx.AsyncClient, name: str) -> None:
@@ -178,6 +183,32 @@ def test_the_list_shows_each_alarm_as_what_it_is(browse, plant, language, words)
     assert re.findall(r'action="/alarms/(A-\d+)/acknowledge"', page) == ["A-000004"]
     assert (rows["A-000001"]["shown"], rows["A-000001"]["until"]) == ("shelved", AT + 3_600_000)
     assert (rows["A-000004"]["is_heard"], rows["A-000001"]["is_heard"]) == (True, False)
+
+
+def test_in_a_flood_the_unseen_alarms_of_one_incident_are_one_card(browse, plant):
+    async def act(browser, desk):
+        calm = (await browser.get("/", headers={"accept-language": "en"})).text
+        journal = Journal(plant / "journal.db")
+        told = [burst(n, at=AT - 1_000)[0] for n in range(11, 19)]
+        names = tuple(a.alarm for a in told)
+        known = {f.name for f in fields(effects.IncidentUpdated)}
+        facts = {k: v for k, v in vars_of(burst(1, at=AT)[1]).items() if k in known}
+        updated = effects.IncidentUpdated(**{**facts, "alarms": ("A-000001", *names)})
+        journal.record(*told, updated)
+        journal.close()
+        await desk.catch_up()
+        flood = (await browser.get("/", headers={"accept-language": "en"})).text
+        return calm, flood, await desk.cases.heard()
+
+    calm, flood, heard = browse(act)
+    shown = [re.findall(r'<li id="(A-\d+)" class="card alarm', page) for page in (calm, flood)]
+
+    assert shown[0] == ["A-000001", "A-000002"]
+    assert len(shown[1]) == 2
+    assert set(re.findall(r'data-unseen="(A-\d+)"', flood)) == set(heard)  # none is lost
+    assert ("Flood of alarms" in calm, "Flood of alarms" in flood) == (False, True)
+    assert "8 more of the same incident" in flood
+    assert len(set(heard.values())) == 2
 
 
 def test_nobody_acts_before_the_start_of_the_shift(browse):
