@@ -17,12 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.engine.registry import Registry
 from server.servicecore import dispatch, projection
+from server.servicecore.arrears import Arrears
 from server.servicecore.board import Board, read_board
 from server.servicecore.cases import Cases
 from server.servicecore.contacts import Contacts
 from server.servicecore.disclosures import Disclosures
 from server.servicecore.figures import Figures
 from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground
+from server.servicecore.inquiries import Inquiries
 from server.servicecore.looks import Looks
 from server.servicecore.order_acts import OrderActs
 from server.servicecore.orders import More, Orders
@@ -72,6 +74,8 @@ class Desk:
         self.plans = Plans(self.ground)
         self.people = People(self.ground)
         self.shifts = Shifts(self.ground, self.orders)
+        self.inquiries = Inquiries(self.ground)
+        self.arrears = Arrears(self.ground)
         self.disclosures = Disclosures(self.ground)
         self.figures = Figures(self.ground)
         self.looks = Looks(self.ground, self.orders)

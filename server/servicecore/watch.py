@@ -47,6 +47,8 @@ class Watch:
             log.info("%s has passed its limit %s", ticket, clock)
         for alarm in await self._desk.cases.end_shelves():
             log.info("the shelf of %s has ended", alarm)
+        if late := await self._desk.arrears.watch():
+            log.info("the messages about arrears of %s are late", late)
         calendar = self._desk.ground.book.calendar
         today = calendar.day(self._clock.now())
         month = calendar.instant(today - civil(today)[2] + 1, 0)

@@ -325,3 +325,13 @@ POINT_NEW = {
         takes=Point, do=_point, right=Right.POINTS, needs=("point", "zone", "place", "health")
     ),
 }
+
+ARREARS_ACTS = {
+    "sent": Act(
+        takes=Text,
+        do=lambda it, said: it.desk.arrears.sent(actor=it.who, text=said.text),
+        right=Right.CONTACT,
+        needs=("text",),
+    ),
+}
+"""The month's messages about arrears."""

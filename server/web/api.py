@@ -104,6 +104,7 @@ class PointAnswer(_Answer):
     value: float | None
     quality: int | None
     reason: str
+    change_10min: float | None = Field(description="by how much it changed in ten minutes")
     time_quality: str = Field(description="synchronised, corrected or doubtful; empty: not known")
 
 
@@ -259,6 +260,7 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
                 value=row.last.value if row.last else None,
                 quality=row.last.quality if row.last else None,
                 reason=row.last.reason if row.last else "",
+                change_10min=row.change,
                 time_quality=row.last.time_quality if row.last else "",
             )
             for row in point_rows(english, board, present)

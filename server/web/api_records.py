@@ -21,6 +21,7 @@ from server.web.acts import Act, Acts, Doing
 from server.web.acts_cases import CASE_ACTS, DRILL_ACTS
 from server.web.acts_orders import ARCHIVE_ACTS, ORDER_ACTS, STEPS
 from server.web.acts_registers import (
+    ARREARS_ACTS,
     CALL_ACTS,
     CONTACT_ACTS,
     CONTACT_NEW,
@@ -70,6 +71,7 @@ _PLACES: tuple[tuple[str, Acts], ...] = (
     ("/drills", DRILL_ACTS),
     ("/contacts", CONTACT_NEW),
     ("/contacts/{subject}", CONTACT_ACTS),
+    ("/arrears", ARREARS_ACTS),
     ("/works", WORK_NEW),
     ("/works/{subject}", WORK_ACTS),
     ("/operations", OPERATION_NEW),

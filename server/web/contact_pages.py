@@ -12,7 +12,7 @@ from server.servicecore.rules.permissions import Actor
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.routing import CREW, Category
 from server.servicecore.store.registers import Contact
-from server.web.acts_registers import CONTACT_ACTS, CONTACT_NEW
+from server.web.acts_registers import ARREARS_ACTS, CONTACT_ACTS, CONTACT_NEW
 from server.web.forms import Options
 from server.web.order_pages import clock_row, unit_options
 from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages, say
@@ -68,6 +68,7 @@ def routes(sheet: Sheet) -> APIRouter:
         return await contact_page(request, contact)
 
     sheet.mount(router, "/contacts", CONTACT_NEW, list_page, "/contacts")
+    sheet.mount(router, "/arrears", ARREARS_ACTS, list_page, "/contacts")
     sheet.mount(router, "/contacts/{subject}", CONTACT_ACTS, contact_page, "/contacts/{}")
     return router
 
@@ -100,6 +101,10 @@ async def _list_page(sheet: Sheet, request: Request, told: Told, **more: object)
         page=number,
         form=sheet.form(screen, told, CONTACT_NEW, "new", "/contacts", choices=choices)
         if may_act(request, act)
+        else None,
+        arrears=await sheet.desk.arrears.run(),
+        arrears_form=sheet.form(screen, told, ARREARS_ACTS, "sent", "/arrears")
+        if may_act(request, ARREARS_ACTS["sent"])
         else None,
         clusters=[screen.zone(z) for z in await sheet.desk.contacts.clusters()],
         hide=await sheet.hide(request, [r.id for r in rows if holds_personal_data(r)]),

@@ -64,9 +64,12 @@ class Live:
                 beat_ms = -HEARTBEAT_MS  # what has changed may be to be heard, and at once
                 said.clear()  # a section may have carried older values than the page had
             values = {p: v for p, v in present.values.items() if said.get(p) != v.at}
+            changes = present.changes
             if values:
                 said |= {point: value.at for point, value in values.items()}
-                yield _event("values", {p: _plain(v) for p, v in values.items()}, since)
+                yield _event(
+                    "values", {p: _plain(v, changes.get(p)) for p, v in values.items()}, since
+                )
             if self._clock.monotonic_ms() - beat_ms >= HEARTBEAT_MS:
                 beat_ms = self._clock.monotonic_ms()
                 yield _event("heartbeat", self._heartbeat(present), since)
@@ -89,11 +92,12 @@ class Live:
             self._alarms = await self._desk.cases.present()
 
 
-def _plain(last: LastValue) -> dict[str, object]:
+def _plain(last: LastValue, change: float | None) -> dict[str, object]:
     return {
         "at": last.at,
         "arrived_at": last.arrived_at,
         "value": last.value,
+        "change": change,
         "quality": last.quality,
         "reason": last.reason,
         "time_quality": last.time_quality,

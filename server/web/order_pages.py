@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from server.servicecore.looks import OrderLook
 from server.servicecore.orders import Queued
-from server.servicecore.rules import workorder
+from server.servicecore.rules import inquiries, workorder
 from server.servicecore.rules.clocks import Reading, Verdict, most_urgent
 from server.servicecore.rules.permissions import Actor, Right, actor_of, may
 from server.servicecore.rules.policy import Policy
@@ -208,6 +208,10 @@ def _offered(look: OrderLook, events: Sequence[str]) -> list[str]:
         "children": not row.parent,
         "child": not row.parent,
         "event": bool(events),
+        "sample": row.category == Category.QUALITY,
+        "analyse": inquiries.SAMPLE in row.facts and inquiries.ANALYSIS not in row.facts,
+        "find": row.category == Category.THEFT and row.facts.get("reward") != inquiries.GIVEN,
+        "reward": row.facts.get("reward") == inquiries.DUE,
         "waive": bool(set(look.missing) & set(WAIVERS)),
     }
     return [name for name in ORDER_ACTS if fitting.get(name, True)]

@@ -45,6 +45,7 @@ class PointRow:
     status: str
     gateway: str
     last: LastValue | None
+    change: float | None
 
 
 class Renderer:
@@ -129,6 +130,7 @@ def point_rows(screen: Screen, board: Board, present: Present) -> list[PointRow]
                 status=status,
                 gateway=seen[name].gateway if name in seen else "",
                 last=present.values.get(name),
+                change=present.changes.get(name),
             )
         )
     inflows = {i.point for z in board.registry.zones.values() for i in z.inflow}

@@ -12,7 +12,7 @@ LANGUAGES = ("zh-CN", "en")
 
 _FOLDER = Path(__file__).parent / "locales"
 _CODES = {
-    "state": ("state", "case", "work", "contact", "code"),
+    "state": ("state", "case", "work", "contact", "code", "category"),
     "step": ("step", "do", "verb", "access"),
     "role": ("role",),
     "allowed_words": (

@@ -216,7 +216,7 @@ KEYS: dict[str, Key] = {
     "customer.major_project_cny": Key(float, "lower"),
     "extension.report_to": Key(str, "free"),
     "exception.reasons": Key(tuple, "free"),
-    "arrears.day_of_month": Key(float, "free"),
+    "arrears.day_of_month": Key(float, "free", at_least=1),
     "form.copies": Key(float, "higher"),
     "retention.years": Key(float, "higher", at_least=RETENTION_YEARS_MIN),
     "liaison.around_the_clock": Key(bool, "choice", ("False", "True")),

@@ -144,7 +144,7 @@ def test_a_point_of_the_centre_is_promised_280_kilopascals_and_another_nothing(r
     assert (coverage.points, coverage.good, coverage.per_10_km2) == (2, 1, 2.0)
 
 
-@requirement("R03", "R04")
+@requirement("R04")
 def test_the_desk_has_every_pressure_point_with_its_alarms_on_its_trend(run, journal):
     journal.record(*burst(1, at=AT))
 

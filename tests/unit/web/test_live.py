@@ -65,6 +65,7 @@ def test_a_new_page_gets_every_section_the_values_and_a_heartbeat(plant):
         "at": AT - 1_000,
         "arrived_at": AT - 1_000,
         "value": 281.25,
+        "change": None,
         "quality": 192,
         "reason": "",
         "time_quality": "synchronised",

@@ -124,6 +124,7 @@ def derived_of_registers() -> set[str]:
         *(f"list.{name}" for name in ("alarms", "shelved", "incidents", "operations", "works")),
         *("list.overdue", "kind.leak", "label.state"),
         *(f"code.{s}" for s in ("ordered", "executed", "taken")),
+        *(f"code.{s}" for s in ("fit", "unfit", "true", "untrue", "given")),
     }
 
 
