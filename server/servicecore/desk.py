@@ -23,7 +23,7 @@ from server.servicecore.cases import Cases
 from server.servicecore.contacts import Contacts
 from server.servicecore.disclosures import Disclosures
 from server.servicecore.figures import Figures
-from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground
+from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground, ask_engine
 from server.servicecore.inquiries import Inquiries
 from server.servicecore.looks import Looks
 from server.servicecore.order_acts import OrderActs
@@ -31,6 +31,7 @@ from server.servicecore.orders import More, Orders
 from server.servicecore.people import People
 from server.servicecore.plans import Plans
 from server.servicecore.recorded import Cursor, read_after
+from server.servicecore.registry_acts import RegistryActs
 from server.servicecore.rulebook import RuleBook
 from server.servicecore.rules.permissions import Person, Right
 from server.servicecore.rules.refusal import Refused
@@ -45,7 +46,6 @@ from server.servicecore.store.tables import (
     Progress,
     RegistryRow,
 )
-from server.servicecore.store.trail import SYSTEM, Act
 from telemetry.instant import Clock, Instant
 
 __all__ = ["ACTOR_LENGTH_MAX", "TEXT_LENGTH_MAX", "Desk"]
@@ -81,6 +81,7 @@ class Desk:
         self.looks = Looks(self.ground, self.orders)
         self.commands_waiting = asyncio.Event()
         self.woken = asyncio.Event()
+        self.registry_acts = RegistryActs(self.ground, self.commands_waiting)
         self.engine_reached = False
 
     @classmethod
@@ -126,21 +127,6 @@ class Desk:
             return list(found)
 
     # --- the registry -------------------------------------------------------------------------
-
-    async def adopt(self, registry: Registry) -> bool:
-        """Keep this registry as the newest revision, and say whether it differs from the last."""
-        if registry == await self.registry():
-            return False
-        async with self._database.writing() as session:
-            row = await session.get(RegistryRow, 1)
-            if row is None:
-                session.add(RegistryRow(id=1, revision=1, body=registry.to_json()))
-            else:
-                row.revision += 1
-                row.body = registry.to_json()
-            act = Act(at=self._clock.now(), actor=SYSTEM, entity="registry", verb="adopt")
-            await trail.append(session, act)
-        return True
 
     async def registry(self) -> Registry:
         """Return the registry; an empty one before one was adopted."""
@@ -302,21 +288,7 @@ class Desk:
     async def _ask_engine(
         self, session: AsyncSession, verb: str, subject: str, actor: str, note: str
     ) -> None:
-        now = self._clock.now()
-        act = Act(at=now, actor=actor, entity=subject, verb=verb, reason=note.strip())
-        entry = await trail.append(session, act)
-        session.add(
-            Command(
-                key=f"{entry.seq}-{entry.hash[:16]}",  # ours alone, even if this file starts anew
-                at=now,
-                verb=verb,
-                subject=subject,
-                actor=actor,
-                note=note.strip(),
-                state="queued",
-                because="",
-            )
-        )
+        await ask_engine(session, verb, subject, actor=actor, note=note, at=self._clock.now())
 
 
 def _refuse_acknowledged(alarm: Alarm) -> None:

@@ -17,7 +17,7 @@ from server.servicecore.rules.refusal import Refused
 from server.servicecore.store import trail
 from server.servicecore.store.database import Database
 from server.servicecore.store.registers import PolicyRevision
-from server.servicecore.store.tables import Row
+from server.servicecore.store.tables import Command, Row
 from server.servicecore.store.trail import Act
 from telemetry.instant import MINUTE_MS, Clock, Instant
 
@@ -122,6 +122,33 @@ class Ground:
         found = self.book.policy if row is None else policy_from(row.body)
         self._policies[revision] = found
         return found
+
+
+async def ask_engine(
+    session: AsyncSession,
+    verb: str,
+    subject: str,
+    *,
+    actor: str,
+    note: str,
+    at: Instant,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Append an act to the trail, with the command that lets the engine hear of it."""
+    act = Act(at=at, actor=actor, entity=subject, verb=verb, reason=note.strip(), data=data or {})
+    entry = await trail.append(session, act)
+    session.add(
+        Command(
+            key=f"{entry.seq}-{entry.hash[:16]}",  # ours alone, even if this file starts anew
+            at=at,
+            verb=verb,
+            subject=subject,
+            actor=actor,
+            note=note.strip(),
+            state="queued",
+            because="",
+        )
+    )
 
 
 async def find(

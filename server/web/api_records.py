@@ -33,6 +33,7 @@ from server.web.acts_registers import (
     WORK_ACTS,
     WORK_NEW,
 )
+from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT
 from server.web.api_answers import (
     ActAnswer,
     CaseAnswer,
@@ -80,6 +81,10 @@ _PLACES: tuple[tuple[str, Acts], ...] = (
     ("/shift/{subject}", SHIFT_ACTS),
     ("/calls/{subject:path}", CALL_ACTS),
     ("/pressure-points", POINT_NEW),
+    ("/registry/points/{subject:path}", POINT_EDIT),
+    ("/registry/zones/{subject}", ZONE_EDIT),
+    ("/registry/changes/{subject}", CHANGE_ACTS),
+    ("/registry/file", FILE_ACTS),
 )
 
 

@@ -24,6 +24,7 @@ from server.web import (
     people_pages,
     plan_pages,
     record_pages,
+    registry_pages,
 )
 from server.web.feed import Feed
 from server.web.guard import Guard
@@ -65,7 +66,7 @@ def create_app(
     app.include_router(api_archive.routes(desk, clock))
     app.include_router(api_records.routes(desk, clock))
     sheet = Sheet(desk, renderer, clock)
-    for part in (order_pages, case_pages, contact_pages, plan_pages):
+    for part in (order_pages, case_pages, contact_pages, plan_pages, registry_pages):
         app.include_router(part.routes(sheet))
     app.include_router(record_pages.routes(sheet, feed))
     if page.sign_in:

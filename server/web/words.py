@@ -12,12 +12,12 @@ LANGUAGES = ("zh-CN", "en")
 
 _FOLDER = Path(__file__).parent / "locales"
 _CODES = {
-    "state": ("state", "case", "work", "contact", "code", "category"),
+    "state": ("state", "case", "work", "contact", "code", "category", "change", "calendar"),
     "step": ("step", "do", "verb", "access"),
     "role": ("role",),
     "allowed_words": (
         *("role", "do", "category", "code", "state", "work", "contact", "waiver", "explain"),
-        *("channel", "source", "nature", "health", "duty", "clock"),
+        *("channel", "source", "nature", "health", "duty", "clock", "change", "calendar"),
     ),
 }
 """Facts of a refusal that are codes or lists of them, and where their words are."""

@@ -39,7 +39,7 @@ def play(plant, act):
     async def run():
         clock = WallClock()
         desk = await Desk.open(plant / "desk.db", journal=plant / "journal.db", clock=clock)
-        await desk.adopt(registry())
+        await desk.registry_acts.seed(registry())
         await desk.catch_up()
         stop = asyncio.Event()
         feed = Feed(plant / "historian.db", clock)

@@ -10,7 +10,7 @@ import pytest
 from server.engine.effects import AlarmKind
 from server.servicecore import contacts, plans, shifts
 from server.servicecore.rulebook import load_policy, policy_files
-from server.servicecore.rules import incident, kpi
+from server.servicecore.rules import incident, kpi, registry_edits
 from server.servicecore.rules.alarms import Shown
 from server.servicecore.rules.clocks import Verdict
 from server.servicecore.rules.permissions import Role
@@ -26,7 +26,15 @@ from server.servicecore.rules.workorder import (
     State,
     Step,
 )
-from server.web import acts_cases, acts_orders, acts_registers, order_pages, plan_pages, words
+from server.web import (
+    acts_cases,
+    acts_orders,
+    acts_registers,
+    acts_registry,
+    order_pages,
+    plan_pages,
+    words,
+)
 from server.web.acts import Act
 from server.web.words import CATALOGUES, LANGUAGES
 from telemetry.sample import Reason, TimeQuality
@@ -40,7 +48,7 @@ SOURCES = {
 }
 TABLES = [
     table
-    for module in (acts_cases, acts_orders, acts_registers)
+    for module in (acts_cases, acts_orders, acts_registers, acts_registry)
     for name, table in vars(module).items()
     if isinstance(table, dict) and all(isinstance(act, Act) for act in table.values())
 ]
@@ -115,6 +123,8 @@ def derived_of_registers() -> set[str]:
         *(f"nature.{n}" for n in contacts.NATURES),
         *(f"contact.{s}" for s in ("open", "answered", "ticket", "settled")),
         *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
+        *(f"calendar.{c}" for c in registry_edits.CALENDARS),
+        *(f"change.{s}" for s in ("waiting", "done", "declined")),
         *(f"order.{kind}_{act}" for kind, acts in plans.ACTS.items() for act in acts),
         *(f"health.{h}" for h in plans.HEALTH),
         *(f"duty.{d}" for d in shifts.DUTIES),
