@@ -37,6 +37,8 @@ class Told:
 
 
 NOTHING = Told()
+_OF_ZONES = ("unknown_area", "registry_zone")
+"""Refusals whose lists are zones."""
 Page = Callable[[Request, str, Told], Awaitable[Response]]
 
 
@@ -157,6 +159,11 @@ def say(screen: Screen, error: RefusedCommand) -> str:
         facts["because"] = screen.viewer.words.say("list.semicolon").join(found)
     if "zone" in facts:
         facts["zone"] = screen.zone(facts["zone"])
+    if error.key in _OF_ZONES:
+        comma = screen.viewer.words.say("list.comma")
+        for name in ("allowed_words", "known"):
+            if name in facts:
+                facts[name] = comma.join(map(screen.zone, facts[name].split(", ")))
     return screen.viewer.words.refusal(Refused(error.key, **facts))
 
 

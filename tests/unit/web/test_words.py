@@ -175,6 +175,56 @@ def test_a_refusal_is_worded_without_codes(language):
     assert CATALOGUES[language].say("step.reply") in text
 
 
+CODES = {
+    *(str(c) for kind in (State, Step, Category, incident.State, incident.Act, Role) for c in kind),
+    *(w for words in WAIVERS.values() for w in words),
+    *(*contacts.WAIVERS, *contacts.SOURCES, *contacts.NATURES, *incident.EXPLANATIONS),
+    *(*plans.HEALTH, *shifts.DUTIES, *registry_edits.CALENDARS, *Evidence),
+    *(f"{kind}_{act}" for kind, acts in plans.ACTS.items() for act in acts),
+    *("phone", "letter", "visit", "telemetry", "web", "planned", "begun", "ended", "taken"),
+    *("waiting", "done", "declined", "ordered", "executed", "merge", "split", "answered"),
+}
+"""What a refusal may say of how something stands, or of what would be allowed."""
+FIELDS = {*MANDATORY, *FORM, *Evidence, *(f"visit.{f}" for f in contacts.VISIT)} | {
+    *("reason", "plan", "id", "kind", "name", "station", "unit", "cause", "zone", "point"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("fact", ["state", "allowed_words"])
+def test_no_code_is_shown_raw_to_a_person(language, fact):
+    raw = set()
+    for code in CODES:
+        facts = {"subject": "T-1", "state": "-", "allowed_words": "-", fact: code}
+        text = CATALOGUES[language].refusal(Refused("not_in_state", **facts))
+        is_word = language == "en" and code in text and "_" not in code  # as English as they are
+        if re.search(rf"(?<![a-z_]){code}(?![a-z_])", text) and not is_word:
+            raw.add(code)
+
+    assert raw == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_field_that_is_missing_is_named_in_words(language):
+    said = {
+        f: CATALOGUES[language].refusal(Refused("fields_missing", subject="T-1", fields=f))
+        for f in FIELDS
+    }
+
+    assert {f for f, text in said.items() if "visit." in text or (f in text and "_" in f)} == set()
+    if language == "zh-CN":
+        assert {f for f, text in said.items() if f.removeprefix("visit.") in text} == set()
+
+
+def test_a_subject_that_is_a_name_stays_as_it_is():
+    refused = Refused("not_in_state", subject="name", state="open", allowed_words="open")
+    channel = Refused("not_in_state", subject="channel", state="fax", allowed_words="phone, web")
+
+    assert CATALOGUES["zh-CN"].refusal(refused).startswith("name")
+    assert not CATALOGUES["zh-CN"].refusal(channel).startswith("channel")
+    assert "phone" not in CATALOGUES["zh-CN"].refusal(channel)
+
+
 def test_chinese_words_are_chinese():
     latin = {k for k, text in CHINESE.items() if not re.search(r"[一-鿿]", text)}
 
