@@ -23,6 +23,7 @@ from server.servicecore.cases import Cases
 from server.servicecore.contacts import Contacts
 from server.servicecore.disclosures import Disclosures
 from server.servicecore.figures import Figures
+from server.servicecore.frozen import FrozenFigures
 from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground, ask_engine
 from server.servicecore.inquiries import Inquiries
 from server.servicecore.looks import Looks
@@ -78,6 +79,7 @@ class Desk:
         self.arrears = Arrears(self.ground)
         self.disclosures = Disclosures(self.ground)
         self.figures = Figures(self.ground)
+        self.frozen = FrozenFigures(self.ground, self.figures, self.cases)
         self.looks = Looks(self.ground, self.orders)
         self.commands_waiting = asyncio.Event()
         self.woken = asyncio.Event()

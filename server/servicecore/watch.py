@@ -1,4 +1,4 @@
-"""What happens by the clock: limits that pass, the month's archive, the chain's head each day.
+"""What happens by the clock: limits that pass, the month's archive and figures, the chain's head.
 
 A head kept elsewhere makes it evident when the end of the trail was cut off or written anew, which
 the chain alone cannot show.
@@ -54,6 +54,8 @@ class Watch:
         month = calendar.instant(today - civil(today)[2] + 1, 0)
         for ticket in await self._desk.orders.archive_due(before=month):
             log.info("%s of a month that is over is archived", ticket)
+        if frozen := await self._desk.frozen.freeze_due():
+            log.info("the figures of %s are frozen", frozen)
         last = await asyncio.to_thread(last_head, self._heads)
         if last is None or calendar.day(last[0]) < today:
             seq, found = await self._desk.trail_head()

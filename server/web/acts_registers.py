@@ -335,3 +335,13 @@ ARREARS_ACTS = {
     ),
 }
 """The month's messages about arrears."""
+
+FIGURE_ACTS = {
+    "restate": Act(
+        takes=Text,
+        do=lambda it, said: it.desk.frozen.restate(it.subject, actor=it.who, reason=said.text),
+        right=Right.FIGURES,
+        needs=("text",),
+    ),
+}
+"""A month whose frozen figures were wrong."""

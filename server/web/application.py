@@ -60,6 +60,7 @@ def create_app(
         redoc_url=None,
     )
     feed, renderer = Feed(history, clock, sink=sink), Renderer()
+    desk.frozen.keep_in(history.parent / "figures", feed.pressures)
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
     app.include_router(api.routes(desk, feed, clock))

@@ -54,6 +54,7 @@ REFUSALS = {
     "registry_timezone": "expected a time zone such as Asia/Shanghai, found {subject}",
     "registry_meter": "{subject}: {found} is no flow point that is accepted",
     "registry_meter_twice": "{subject}: {found} is named twice",
+    "figures_changed": "{subject} is gone, or is not what was frozen: its hash is another",
     "retention": "{subject} is kept until {date}",
     "locked": "too many wrong passwords: try again after {date}",
     "wrong_password": "this login and password do not go together",

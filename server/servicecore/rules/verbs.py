@@ -60,6 +60,7 @@ class Verb(StrEnum):
     FIND = "find"
     REWARD = "reward"
     ARREARS = "arrears"
+    FREEZE = "freeze"
     EDIT = "edit"
     AGREE = "agree"
     DECLINE = "decline"
