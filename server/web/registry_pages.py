@@ -72,7 +72,7 @@ async def _list_page(sheet: Sheet, request: Request, told: Told) -> Response:
         queued=any(c.verb == "change_registry" for c in board.queued),
         waiting=[_waiting(sheet, request, screen, told, c) for c in await acts.waiting()],
         changes=[_change(screen, c) for c in await acts.changes()],
-        differences=differences,
+        differences=[_named(screen, d) for d in differences],
         adopt=adopt,
     )
 
@@ -87,6 +87,20 @@ def _waiting(
         if may_act(request, act)
     ]
     return {**_change(screen, row), "forms": forms}
+
+
+def _named(screen: Screen, subject: str) -> str:
+    """Return what an edit is about in the reader's words: `point ID`, `zone ID`, or the file."""
+    kind, _, name = subject.partition(" ")
+    if kind == "point":
+        return f"{screen.viewer.words.say('points.point')} {screen.point(name)}"
+    return f"{screen.viewer.words.say('points.zone')} {screen.zone(name)}" if name else subject
+
+
+def _limit(screen: Screen, text: str) -> str:
+    """Return a limit that is loosened in the reader's words."""
+    point, _, which = text.rpartition(" ")
+    return f"{screen.point(point)} {screen.viewer.words.say(f'label.{which}')}"
 
 
 def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
@@ -108,6 +122,8 @@ def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
     labels = {"elevation_m": "elevation"}
     return {
         "row": row,
+        "subject": _named(screen, row.subject),
+        "loosened": [_limit(screen, text) for text in row.loosened],
         "parts": [
             (
                 say(f"label.{labels.get(n, n)}") if n != "period_ms" else n,

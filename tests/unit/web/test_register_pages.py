@@ -359,7 +359,13 @@ def test_every_page_is_without_codes_in_both_languages_and_alone_on_the_network(
         await desk.contacts.record(CALL, actor="Li")
         await desk.shifts.open_handover(actor="Li", remarks="")
         paths = ("/contacts", "/contacts/K-000001", "/works", "/shift", "/figures", "/trail")
-        return [(p, await browser.get(p)) for p in (*paths, "/points", "/incidents", "/orders")]
+        paths = (*paths, "/points", "/incidents", "/orders", "/registry", "/access")
+        place = "/registry/points/north-12/pressure"
+        edit = {"zone": "north", "name_zh": "压力", "name_en": "Pressure", "text": "2"}
+        await post(browser, f"{place}/edit", **edit, low="280")
+        await post(browser, f"{place}/edit", **edit, low="270")  # which waits for another
+        paths = (*paths, place, "/registry/zones/north")
+        return [(p, await browser.get(p)) for p in paths]
 
     for path, answer in browse(act, book=book("demo-water")):
         assert answer.status_code == 200, path
