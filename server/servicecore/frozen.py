@@ -9,6 +9,8 @@ import asyncio
 import hashlib
 import json
 import os
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from telemetry.errors import StorageError
 from telemetry.instant import Instant
 
 FORM = "mainwatch.figures/1"
+FOLDER = "figures"
+"""Beside the desk's database."""
 DISPATCHERS = 1
 """The alarm figures of a file are those of the whole control room."""
 
@@ -52,6 +56,7 @@ class FrozenFigures:
         self._figures = figures
         self._cases = cases
         self._kept: tuple[Path, Pressures] | None = None
+        self._writing = asyncio.Lock()
 
     def keep_in(self, folder: Path, pressures: Pressures) -> None:
         """Say where files are kept, and who reads the history of a point."""
@@ -62,6 +67,10 @@ class FrozenFigures:
 
         Returns the month, or nothing. Raises `StorageError`.
         """
+        async with self._writing:
+            return await self._freeze_due()
+
+    async def _freeze_due(self) -> str:
         start, end, name = self._last_month()
         async with self._ground.database.reading() as session:
             first = await session.scalar(select(func.min(Entry.at)))
@@ -75,15 +84,16 @@ class FrozenFigures:
         who = actor_of(actor)
         refuse_bad_words(who.name, reason)
         check(who, Right.FIGURES)
-        known = await self.of(name)
-        if not known:
-            raise Refused("unknown", subject=name)
         if not reason.strip():
             raise Refused("text_missing", ticket=name, step=Verb.FREEZE)
-        start, end = self._span(name)
-        revision = known[-1].revision + 1
-        await self._write(start, end, name, revision=revision, who=who, reason=reason)
-        return (await self.of(name))[-1]
+        async with self._writing:  # no two restatements share a revision, nor its file
+            known = await self.of(name)
+            if not known:
+                raise Refused("unknown", subject=name)
+            start, end = self._span(name)
+            revision = known[-1].revision + 1
+            await self._write(start, end, name, revision=revision, who=who, reason=reason)
+            return (await self.of(name))[-1]
 
     async def of(self, name: str) -> list[Frozen]:
         """Return the files of a month, the oldest first; none before it is over."""
@@ -190,9 +200,34 @@ class FrozenFigures:
         return calendar.instant(first, 0), calendar.instant(following, 0)
 
 
+def changed_files(database: Path) -> list[str]:
+    """Return which frozen files beside a database are gone, or are not what was frozen.
+
+    Without a folder of figures beside it nothing can be said. Raises `StorageError`.
+    """
+    folder = database.parent / FOLDER
+    if not folder.is_dir():
+        return []
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as db:
+            query = "SELECT after, data FROM ticket_event WHERE verb = ? ORDER BY seq"
+            rows = db.execute(query, (Verb.FREEZE,)).fetchall()
+        known = [(str(json.loads(data)["file"]), str(digest)) for digest, data in rows]
+    except (sqlite3.Error, ValueError, KeyError, TypeError) as e:
+        raise StorageError(f"{database}: expected the service core's database: {e}") from e
+    return [file for file, digest in known if _hash_of(folder / file) != digest]
+
+
+def _hash_of(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 def _put(folder: Path, file: str, body: bytes) -> None:
     """Write a file whole under its name, or not at all."""
-    passing = folder / f".{file}.part"
+    passing = folder / f".{file}.new"  # what a backup leaves out
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with passing.open("wb") as out:

@@ -11,6 +11,7 @@ from starlette.staticfiles import StaticFiles
 
 from server.config import PageSection
 from server.servicecore.desk import Desk
+from server.servicecore.frozen import FOLDER
 from server.servicecore.rules.refusal import Refused
 from server.web import (
     api,
@@ -60,7 +61,7 @@ def create_app(
         redoc_url=None,
     )
     feed, renderer = Feed(history, clock, sink=sink), Renderer()
-    desk.frozen.keep_in(history.parent / "figures", feed.pressures)
+    desk.frozen.keep_in(history.parent / FOLDER, feed.pressures)
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
     app.include_router(api.routes(desk, feed, clock))

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from mainwatch.audit import verify
+from server.servicecore.frozen import changed_files
 from server.servicecore.rules.permissions import Actor, Role
 from server.servicecore.rules.refusal import Refused
 from tests.support.books import book, local
@@ -74,16 +76,20 @@ def test_a_file_that_was_changed_is_not_shown_as_what_was_frozen(browse, plant):
     async def act(browser, desk):
         desk.ground.clock.at = local("2027-02-01 00:00")
         await desk.frozen.freeze_due()
-        path = plant / "figures" / f"{MONTH}.json"
+        database, path = plant / "desk.db", plant / "figures" / f"{MONTH}.json"
+        before = verify(database, heads=None, as_json=True), changed_files(database)
         path.write_bytes(path.read_bytes().replace(b"1", b"2", 1))
         changed = await browser.get(f"/figures/{MONTH}/frozen/1")
+        proof = verify(database, heads=None, as_json=True), changed_files(database)
         path.unlink()
         gone = await browser.get(f"/figures/{MONTH}/frozen/1")
-        return changed.status_code, gone.status_code, await browser.get("/figures/x/frozen/1")
+        unknown = await browser.get("/figures/x/frozen/1")
+        return (before, proof), changed.status_code, gone.status_code, unknown
 
-    changed, gone, unknown = browse(act, book=book("demo-water"))
+    proofs, changed, gone, unknown = browse(act, book=book("demo-water"))
 
     assert (changed, gone, unknown.status_code) == (409, 409, 404)
+    assert proofs == ((0, []), (1, [f"{MONTH}.json"]))
 
 
 def test_a_month_before_the_first_act_is_not_frozen(browse, plant):
