@@ -1,4 +1,4 @@
-"""`mainwatch verify-audit`: whether the trail is whole and holds its heads, and figures are right."""
+"""`mainwatch verify-audit`: whether trail, heads kept elsewhere and frozen figures agree."""
 
 import json
 from pathlib import Path

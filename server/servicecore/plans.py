@@ -152,7 +152,7 @@ class Plans:
         """Order a pump or valve, and return the order's id: who, what, when, why (R06)."""
         async with self._ground.acting(actor, Right.ORDER, text=reason) as (session, who):
             if act not in ACTS.get(kind, ()):
-                words = ", ".join(f"{k}_{a}" for k, acts in ACTS.items() for a in acts)
+                words = ", ".join(f"{k} {a}" for k, acts in ACTS.items() for a in acts)
                 raise Refused("not_in_state", subject=kind, state=act, allowed_words=words)
             texts = {"station": station, "unit": unit, "reason": reason}
             if empty := [name for name, text in texts.items() if not text.strip()]:

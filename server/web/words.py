@@ -56,7 +56,9 @@ class Words:
         """Return the words of one code of a fact; a name, which is no code, stays as it is."""
         if fact == "subject" and code not in (*_PLAIN, *_channels(self.entries)):
             return code
-        return self._first(code.removeprefix("visit."), _CODES[fact])
+        plain = code.removeprefix("visit.")
+        words = self._first(plain.replace(" ", "_"), _CODES[fact])  # `pump start` is one code
+        return plain if words == plain.replace(" ", "_") else words
 
     def refusal(self, refused: Refused) -> str:
         """Return why something was refused."""

@@ -180,7 +180,7 @@ CODES = {
     *(w for words in WAIVERS.values() for w in words),
     *(*contacts.WAIVERS, *contacts.SOURCES, *contacts.NATURES, *incident.EXPLANATIONS),
     *(*plans.HEALTH, *shifts.DUTIES, *registry_edits.CALENDARS, *Evidence),
-    *(f"{kind}_{act}" for kind, acts in plans.ACTS.items() for act in acts),
+    *(f"{kind} {act}" for kind, acts in plans.ACTS.items() for act in acts),
     *("phone", "letter", "visit", "telemetry", "web", "planned", "begun", "ended", "taken"),
     *("waiting", "done", "declined", "ordered", "executed", "merge", "split", "answered"),
 }
