@@ -9,6 +9,7 @@ import pytest
 
 from telemetry.instant import Instant
 from telemetry.sample import TimeQuality
+from tests.support.books import book
 from tests.support.plant import AT, History, Journal, burst, effects
 
 
@@ -183,6 +184,24 @@ def test_the_list_shows_each_alarm_as_what_it_is(browse, plant, language, words)
     assert re.findall(r'action="/alarms/(A-\d+)/acknowledge"', page) == ["A-000004"]
     assert (rows["A-000001"]["shown"], rows["A-000001"]["until"]) == ("shelved", AT + 3_600_000)
     assert (rows["A-000004"]["is_heard"], rows["A-000001"]["is_heard"]) == (True, False)
+
+
+def test_an_alarm_that_was_seen_and_not_decided_says_that_it_sounds_again(browse, plant):
+    journal = Journal(plant / "journal.db")
+    journal.record(effects.AlarmAcknowledged(at=AT, alarm="A-000002", actor="Wang", note=""))
+    journal.close()
+
+    async def act(browser, desk):
+        await browser.get("/language/en")
+        calm = (await browser.get("/")).text
+        desk.ground.clock.at = Instant(AT + 30 * 60_000)
+        return calm, (await browser.get("/")).text, await desk.cases.heard()
+
+    calm, again, heard = browse(act, book=book("demo-water"))
+    words = "acknowledged by Wang, still undecided: sounds again"
+
+    assert (words in calm, words in again) == (False, True)
+    assert [name for name in heard if name.startswith("A-000002")] == [f"A-000002+{AT}"]
 
 
 def test_in_a_flood_the_unseen_alarms_of_one_incident_are_one_card(browse, plant):
