@@ -21,6 +21,9 @@ from telemetry.register_map import RegisterMap
 if TYPE_CHECKING:
     from gateway.plan_report import LinePlan
 
+NAMED_MAX = 10
+"""How many zones and points a note names."""
+
 _STAND_INS: dict[str, Callable[[int], object]] = {
     "name": lambda n: f"unnamed-{n}",
     "id": lambda n: f"unnamed-{n}",
@@ -58,6 +61,28 @@ def plans(path: Path, devices: Path) -> "tuple[LinePlan, ...]":
     from gateway.plan_report import plans
 
     return plans(load(path, GatewayConfig), load_register_maps(devices))
+
+
+def notes(path: Path) -> list[str]:
+    """Return what is not wrong with a file and still worth a word, one sentence each.
+
+    A server's file seeds the registry once; where pages have made another of it, that is said.
+    """
+    if path.is_dir() or "server" not in read_toml(path):
+        return []
+    from server.config import ServerConfig
+    from server.servicecore.rules.registry_edits import differing
+    from server.servicecore.store.kept_registry import read_registry
+
+    config = load(path, ServerConfig)
+    kept = read_registry(config.server.data / "servicecore.db")
+    unlike = () if kept is None else differing(config.registry(), kept)
+    if not unlike:
+        return []
+    named = ", ".join(unlike[:NAMED_MAX]) + (", ..." if len(unlike) > NAMED_MAX else "")
+    kept_in = config.server.data / "servicecore.db"
+    told = f"{path}: the registry in {kept_in} is the master and says otherwise of {named}"
+    return [f"{told}; the page of zones and points takes the file again"]
 
 
 def _examine(path: Path, devices: Path) -> None:

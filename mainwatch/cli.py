@@ -255,11 +255,13 @@ def _run_demo(options: argparse.Namespace) -> int:
 
 
 def _run_check(options: argparse.Namespace) -> int:
-    from mainwatch.check import findings, plans
+    from mainwatch.check import findings, notes, plans
 
     found = []
     for path in options.files:
         wrong = findings(path, _devices(options))
+        for note in () if wrong else notes(path):
+            print(note)
         for plan in () if wrong else plans(path, _devices(options)):
             print("\n".join((*plan.reads, *plan.advice)))
             wrong += [f"{path}: {finding}" for finding in plan.findings]

@@ -113,14 +113,14 @@ async def _play(plant: "Plant", wishes: Wishes, stop: asyncio.Event) -> None:
 
 
 class Plant:
-    """The running processes and what has happened to them."""
+    """The running processes and what has happened to them; `configs` are those of its town."""
 
-    def __init__(self, folder: Path, wishes: Wishes) -> None:
+    def __init__(self, folder: Path, wishes: Wishes, configs: Path | None = None) -> None:
         self._folder = folder
         self._wishes = wishes
         self._clock = WallClock()
         self._supervisor = Supervisor()
-        self._configs = configs_folder() / "demo"
+        self._configs = configs or configs_folder() / "demo"
         self._control = ("127.0.0.1", _free_port(CONTROL_PORT if wishes.port else 0))
         self._page_port = wishes.port or _free_port()
         self._story = Story(data=folder, page=self.page, gateway=GATEWAY)

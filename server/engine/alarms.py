@@ -9,7 +9,7 @@ is the same alarm; afterwards it is a new one.
 
 from dataclasses import dataclass
 
-from server.engine.commands import ACKNOWLEDGE_ALARM, CLOSE_INCIDENT, VERBS
+from server.engine.commands import ACKNOWLEDGE_ALARM, CHANGE_REGISTRY, CLOSE_INCIDENT, VERBS
 from server.engine.detectors.finding import Finding
 from server.engine.effects import (
     AlarmAcknowledged,
@@ -96,6 +96,8 @@ class Alarms:
         verb, subject = event.verb, event.subject
         if verb not in VERBS:
             return f"expected one of {', '.join(VERBS)}, was {verb}"
+        if verb == CHANGE_REGISTRY:
+            return ""
         if verb == ACKNOWLEDGE_ALARM:
             return "" if chosen else f"there is no alarm {subject} to acknowledge"
         if not is_known:

@@ -3,8 +3,10 @@
 ACKNOWLEDGE_ALARM = "acknowledge_alarm"
 ACKNOWLEDGE_INCIDENT = "acknowledge_incident"
 CLOSE_INCIDENT = "close_incident"
+CHANGE_REGISTRY = "change_registry"
+"""Says who changed the registry and why; the registry itself comes as an event of its own."""
 
-VERBS = (ACKNOWLEDGE_ALARM, ACKNOWLEDGE_INCIDENT, CLOSE_INCIDENT)
+VERBS = (ACKNOWLEDGE_ALARM, ACKNOWLEDGE_INCIDENT, CLOSE_INCIDENT, CHANGE_REGISTRY)
 
 KEYS_MAX = 10_000
 """Keys that are remembered; a desk repeats a command within seconds, not after so many others."""

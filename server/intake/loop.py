@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from server.config import ServerConfig
-from server.engine.events import Arrived, Commanded, Linked, Tick
+from server.engine.commands import CHANGE_REGISTRY
+from server.engine.events import Arrived, Commanded, Linked, RegistryChanged, Tick
+from server.engine.registry import Registry
 from server.intake import mqtt
 from server.intake.door import Door, Outgoing, Unstamped
 from telemetry.errors import Unavailable
@@ -34,8 +36,8 @@ KEEP_EVERY_S = 1.0
 """How often it is looked whether a segment is to be sealed or a checkpoint to be written."""
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 CANCEL_AGAIN_S = 0.5
-COMMAND_MAX = 65_536
-"""Bytes of one command line on the local socket."""
+COMMAND_MAX = 64_000_000
+"""Bytes of one command line on the local socket: a registry of 100,000 points has room."""
 
 UNREAD_MAX = 1_000_000
 """Bytes that wait for a desk; one that reads has next to none."""
@@ -183,9 +185,21 @@ class Intake:
             keys = ", ".join(_COMMAND_KEYS)
             return {"refused": "", "because": f"expected a JSON object with the texts {keys}"}
         fields = {k: body[k] for k in _COMMAND_KEYS}
+        if fields["verb"] == CHANGE_REGISTRY and (said := await self._registry(body)):
+            return {"refused": fields["key"], "because": said}
         committed = asyncio.get_running_loop().create_future()
         await self._queue.put(_Waiting(make=partial(_commanded, fields), committed=committed))
         return {"journalled": fields["key"], "seq": await committed}
+
+    async def _registry(self, body: dict[str, Any]) -> str:
+        """Let the registry of a command pass the door before it; return why it may not."""
+        try:
+            registry = Registry.from_json(body["registry"])
+        except (KeyError, TypeError, ValueError) as e:
+            return f"expected a registry with zones and points: {e!r}"
+        if registry != self._door.registry:  # a desk says it again until it is answered
+            await self._queue.put(_Waiting(make=partial(_changed, registry)))
+        return ""
 
     def _tell_desks(self, body: Mapping[str, Any]) -> None:
         """Wake every desk; one that does not listen is cut off rather than waited for."""
@@ -207,6 +221,10 @@ async def _end(tasks: Collection[asyncio.Task[None]]) -> None:
 
 def _arrived(topic: str, payload: bytes, at: Instant) -> Arrived:
     return Arrived(at=at, topic=topic, payload=payload)
+
+
+def _changed(registry: Registry, at: Instant) -> RegistryChanged:
+    return RegistryChanged(at=at, registry=registry)
 
 
 def _commanded(fields: dict[str, str], at: Instant) -> Commanded:

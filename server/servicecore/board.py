@@ -6,7 +6,9 @@ from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.engine.registry import Registry
+from server.servicecore.rules.alarms import Shown
 from server.servicecore.rules.workorder import SETTLED
+from server.servicecore.standing import Standing, is_flood, standings
 from server.servicecore.store.database import PROGRESS_ROW
 from server.servicecore.store.people import ENTITY
 from server.servicecore.store.tables import (
@@ -22,10 +24,12 @@ from server.servicecore.store.tables import (
     SeenPoint,
     Ticket,
 )
+from telemetry.instant import Instant
 
 OPEN_MAX = 200
 SETTLED_MAX = 20
 POINTS_MAX = 2_000
+_RANKS = {Shown.UNACKNOWLEDGED: 0, Shown.RETURNED: 0, Shown.ACKNOWLEDGED: 1}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,8 @@ class Board:
 
     revision: int
     alarms: tuple[Alarm, ...]
+    standing: dict[str, Standing]
+    is_flood: bool
     incidents: tuple[Incident, ...]
     proposals: dict[str, Proposal]
     tickets: tuple[Ticket, ...]
@@ -45,14 +51,17 @@ class Board:
     registry: Registry
 
 
-async def read_board(session: AsyncSession) -> Board:
-    """Return the board as the session's snapshot has it."""
+async def read_board(session: AsyncSession, *, now: Instant, realarm_ms: int | None) -> Board:
+    """Return the board as the session's snapshot has it, with how its alarms stand at `now`."""
     progress = await session.get_one(Progress, PROGRESS_ROW)
     registry = await session.get(RegistryRow, 1)
+    standing = await standings(session, now=now, realarm_ms=realarm_ms)
     proposals = await session.scalars(select(Proposal).where(Proposal.state == "open"))
     return Board(
         revision=progress.revision,
-        alarms=await _alarms(session),
+        alarms=await _alarms(session, standing),
+        standing=standing,
+        is_flood=await is_flood(session, now=now),
         incidents=await _incidents(session),
         proposals={p.incident: p for p in proposals},
         tickets=await _tickets(session),
@@ -78,19 +87,23 @@ async def read_board(session: AsyncSession) -> Board:
     )
 
 
-async def _alarms(session: AsyncSession) -> tuple[Alarm, ...]:
-    standing = or_(Alarm.active, Alarm.acknowledged_at.is_(None))
+async def _alarms(session: AsyncSession, standing: dict[str, Standing]) -> tuple[Alarm, ...]:
+    """Return the standing alarms: those that wait to be seen, those seen, those put aside."""
     found = await session.scalars(
         select(Alarm)
-        .where(standing)
+        .where(or_(Alarm.active, Alarm.acknowledged_at.is_(None)))
         .order_by(
             Alarm.acknowledged_at.is_not(None),
+            Alarm.shelved_until.is_not(
+                None
+            ),  # what is put aside never takes the place of what is not
+            Alarm.is_out_of_service,
             Alarm.severity,
             Alarm.raised_at.desc(),
         )
         .limit(OPEN_MAX)
     )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda a: _RANKS.get(standing[a.id].shown, 2)))
 
 
 async def _incidents(session: AsyncSession) -> tuple[Incident, ...]:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from server.servicecore.ground import Ground, find, next_id
+from server.servicecore.ground import SYSTEM, Ground, find, next_id
 from server.servicecore.rules import alarms as rules
 from server.servicecore.rules import incident as cases
-from server.servicecore.rules.alarms import Axes
 from server.servicecore.rules.incident import Act, Member, State
 from server.servicecore.rules.permissions import Actor, Person, Right, may
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.verbs import Verb
+from server.servicecore.standing import Standing, axes_of, is_flood, sounds, standings
 from server.servicecore.store.registers import Case, Contact, Operation, Work
 from server.servicecore.store.tables import Alarm, Entry, Incident, Ticket
 from server.servicecore.store.trail import entries_of
@@ -51,6 +51,15 @@ class Evidence:
     tickets: tuple[Ticket, ...]
     history: tuple[Entry, ...]
     doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """How alarms stand now, and which sound stands for each that is heard."""
+
+    standing: dict[str, Standing]
+    is_flood: bool
+    sounds: dict[str, str]
 
 
 class Cases:
@@ -271,51 +280,38 @@ class Cases:
             verb = Verb.OUT_OF_SERVICE if is_out else Verb.INTO_SERVICE
             await self._ground.record(session, who, verb, alarm, reason=reason)
 
-    async def shown(self) -> dict[str, tuple[rules.Shown, bool]]:
-        """Return for each alarm that is not normal what a list shows, and whether it is heard."""
+    async def end_shelves(self) -> list[str]:
+        """Take back every alarm whose shelf has ended by itself, and return which."""
         now = self._ground.now()
-        after = self._ground.book.policy.number("realarm.after_min")
-        realarm_ms = None if after is None else int(after * MINUTE_MS)
+        over = Alarm.shelved_until <= now
         async with self._ground.database.reading() as session:
-            found = await session.scalars(
-                select(Alarm).where(Alarm.active | Alarm.acknowledged_at.is_(None))
-            )
-            works = list(
-                await session.scalars(
-                    select(Work).where(Work.start <= now, Work.end > now, Work.state == "begun")
-                )
-            )
-            live = cases.DECIDED - cases.FINAL
-            decided = {
-                alarm
-                for case in await session.scalars(select(Case).where(Case.state.in_(live)))
-                for alarm in case.alarms
-            }
-            shown = {}
-            for row in found:
-                axes = axes_of(row, suppressed_by=_suppressing(row, works))
-                heard = rules.sounds(axes, at=now, decided=row.id in decided, realarm_ms=realarm_ms)
-                shown[row.id] = (rules.shown(axes, at=now), heard)
-        return shown
+            if await session.scalar(select(Alarm.id).where(over).limit(1)) is None:
+                return []
+        async with self._ground.database.writing() as session:
+            rows = list(await session.scalars(select(Alarm).where(over)))
+            for row in rows:
+                data = {"until": row.shelved_until}
+                row.shelved_until, row.shelved_by, row.shelf_reason = None, "", ""
+                await self._ground.record(session, SYSTEM, Verb.UNSHELVE, row.id, data=data)
+            return [row.id for row in rows]
+
+    async def shown(self) -> dict[str, Standing]:
+        """Return how each alarm stands that is not normal: what a list shows, and what is heard."""
+        return (await self.present()).standing
 
     async def heard(self) -> dict[str, str]:
         """Return which sound stands for each alarm that is heard now: see `rules.sounding`."""
+        return (await self.present()).sounds
+
+    async def present(self) -> Present:
+        """Return how alarms stand and what is heard of them, as of one instant."""
         now = self._ground.now()
-        heard = [alarm for alarm, (_, is_heard) in (await self.shown()).items() if is_heard]
         async with self._ground.database.reading() as session:
-            lately = await session.execute(
-                select(Alarm.raised_at).where(
-                    Alarm.raised_at > now - rules.FLOOD_MS, Alarm.raised_at <= now
-                )
-            )
-            rows = await session.execute(
-                select(Alarm.id, Alarm.acknowledged_at).where(Alarm.id.in_(heard))
-            )
-            open_ones = await session.scalars(select(Incident).where(Incident.closed_at.is_(None)))
-            return rules.sounding(
-                {row.id: row.acknowledged_at for row in rows},
-                incidents={alarm: case.id for case in open_ones for alarm in case.alarms},
-                is_flood=rules.in_flood([Instant(row.raised_at) for row in lately], at=now),
+            found = await standings(session, now=now, realarm_ms=self._ground.realarm_ms)
+            return Present(
+                standing=found,
+                is_flood=await is_flood(session, now=now),
+                sounds=await sounds(session, found, now=now),
             )
 
     async def figures(self, start: Instant, end: Instant, *, dispatchers: int) -> rules.Figures:
@@ -359,27 +355,6 @@ def new_case(
         verified_at=None,
         verified_by="",
     )
-
-
-def axes_of(row: Alarm, *, suppressed_by: str = "") -> Axes:
-    """Return an alarm on its axes."""
-    seen, until = row.acknowledged_at, row.shelved_until
-    return Axes(
-        is_active=row.active,
-        acknowledged_at=None if seen is None else Instant(seen),
-        shelved_until=None if until is None else Instant(until),
-        suppressed_by=suppressed_by,
-        is_out_of_service=row.is_out_of_service,
-    )
-
-
-def _suppressing(row: Alarm, works: Sequence[Work]) -> str:
-    """Return the planned work that an alarm is suppressed by: begun, in its place and time."""
-    for work in works:
-        inside = set(row.points) <= set(work.points) if work.points else row.zone == work.zone
-        if inside and work.start <= row.onset < work.end:
-            return work.id
-    return ""
 
 
 async def _alarms_of(session: AsyncSession, case: Case) -> list[Alarm]:

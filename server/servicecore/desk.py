@@ -17,17 +17,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.engine.registry import Registry
 from server.servicecore import dispatch, projection
+from server.servicecore.arrears import Arrears
 from server.servicecore.board import Board, read_board
 from server.servicecore.cases import Cases
 from server.servicecore.contacts import Contacts
+from server.servicecore.disclosures import Disclosures
 from server.servicecore.figures import Figures
-from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground
+from server.servicecore.frozen import FrozenFigures
+from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground, ask_engine
+from server.servicecore.inquiries import Inquiries
 from server.servicecore.looks import Looks
 from server.servicecore.order_acts import OrderActs
 from server.servicecore.orders import More, Orders
 from server.servicecore.people import People
 from server.servicecore.plans import Plans
 from server.servicecore.recorded import Cursor, read_after
+from server.servicecore.registry_acts import RegistryActs
 from server.servicecore.rulebook import RuleBook
 from server.servicecore.rules.permissions import Person, Right
 from server.servicecore.rules.refusal import Refused
@@ -42,7 +47,6 @@ from server.servicecore.store.tables import (
     Progress,
     RegistryRow,
 )
-from server.servicecore.store.trail import SYSTEM, Act
 from telemetry.instant import Clock, Instant
 
 __all__ = ["ACTOR_LENGTH_MAX", "TEXT_LENGTH_MAX", "Desk"]
@@ -71,10 +75,15 @@ class Desk:
         self.plans = Plans(self.ground)
         self.people = People(self.ground)
         self.shifts = Shifts(self.ground, self.orders)
+        self.inquiries = Inquiries(self.ground)
+        self.arrears = Arrears(self.ground)
+        self.disclosures = Disclosures(self.ground)
         self.figures = Figures(self.ground)
+        self.frozen = FrozenFigures(self.ground, self.figures, self.cases)
         self.looks = Looks(self.ground, self.orders)
         self.commands_waiting = asyncio.Event()
         self.woken = asyncio.Event()
+        self.registry_acts = RegistryActs(self.ground, self.commands_waiting)
         self.engine_reached = False
 
     @classmethod
@@ -104,7 +113,9 @@ class Desk:
     async def board(self) -> Board:
         """Return what the screens show, as of one instant."""
         async with self._database.reading() as session:
-            return await read_board(session)
+            return await read_board(
+                session, now=self._clock.now(), realarm_ms=self.ground.realarm_ms
+            )
 
     async def alarms_between(self, start: Instant, end: Instant) -> Sequence[Alarm]:
         """Return the alarms whose onset is in [start, end), oldest first: marks on a trend."""
@@ -118,21 +129,6 @@ class Desk:
             return list(found)
 
     # --- the registry -------------------------------------------------------------------------
-
-    async def adopt(self, registry: Registry) -> bool:
-        """Keep this registry as the newest revision, and say whether it differs from the last."""
-        if registry == await self.registry():
-            return False
-        async with self._database.writing() as session:
-            row = await session.get(RegistryRow, 1)
-            if row is None:
-                session.add(RegistryRow(id=1, revision=1, body=registry.to_json()))
-            else:
-                row.revision += 1
-                row.body = registry.to_json()
-            act = Act(at=self._clock.now(), actor=SYSTEM, entity="registry", verb="adopt")
-            await trail.append(session, act)
-        return True
 
     async def registry(self) -> Registry:
         """Return the registry; an empty one before one was adopted."""
@@ -294,21 +290,7 @@ class Desk:
     async def _ask_engine(
         self, session: AsyncSession, verb: str, subject: str, actor: str, note: str
     ) -> None:
-        now = self._clock.now()
-        act = Act(at=now, actor=actor, entity=subject, verb=verb, reason=note.strip())
-        entry = await trail.append(session, act)
-        session.add(
-            Command(
-                key=f"{entry.seq}-{entry.hash[:16]}",  # ours alone, even if this file starts anew
-                at=now,
-                verb=verb,
-                subject=subject,
-                actor=actor,
-                note=note.strip(),
-                state="queued",
-                because="",
-            )
-        )
+        await ask_engine(session, verb, subject, actor=actor, note=note, at=self._clock.now())
 
 
 def _refuse_acknowledged(alarm: Alarm) -> None:

@@ -9,7 +9,11 @@ import json
 import logging
 from pathlib import Path
 
+from server.engine.commands import CHANGE_REGISTRY
+from server.engine.registry import Registry
 from server.servicecore.desk import Desk
+from server.servicecore.rules.registry_edits import fingerprint
+from server.servicecore.store.trail import SYSTEM
 from telemetry.errors import ContractError
 
 log = logging.getLogger("mainwatch.desk")
@@ -68,6 +72,8 @@ class DoorClient:
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
         desk = self._desk
+        if await desk.registry_acts.revision() > 1:  # a restored journal may have missed an edit
+            writer.write(_line(_registry_as_it_is(await desk.registry())))
         while True:
             try:
                 async with asyncio.timeout(ANSWER_WITHIN_S):
@@ -76,14 +82,16 @@ class DoorClient:
                 pass
             desk.commands_waiting.clear()
             for command in await desk.commands():
-                line = {
+                line: dict[str, object] = {
                     "key": command.key,
                     "actor": command.actor,
                     "verb": command.verb,
                     "subject": command.subject,
                     "note": command.note,
                 }
-                writer.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+                if command.verb == CHANGE_REGISTRY:  # whole, and as it is by now
+                    line["registry"] = (await desk.registry()).to_json()
+                writer.write(_line(line))
             await writer.drain()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -101,6 +109,22 @@ class DoorClient:
                     self._desk.woken.set()
                 case other:
                     raise ContractError(f"expected an answer of the door, was {other!r}")
+
+
+def _registry_as_it_is(registry: Registry) -> dict[str, object]:
+    """Return the line that tells the registry anew; its key is the same for the same registry."""
+    return {
+        "key": f"registry-{fingerprint(registry)}",
+        "actor": SYSTEM,
+        "verb": CHANGE_REGISTRY,
+        "subject": "registry",
+        "note": "",
+        "registry": registry.to_json(),
+    }
+
+
+def _line(body: dict[str, object]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode() + b"\n"
 
 
 def _parsed(line: bytes) -> object:

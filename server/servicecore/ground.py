@@ -17,12 +17,16 @@ from server.servicecore.rules.refusal import Refused
 from server.servicecore.store import trail
 from server.servicecore.store.database import Database
 from server.servicecore.store.registers import PolicyRevision
-from server.servicecore.store.tables import Row
+from server.servicecore.store.tables import Command, Row
 from server.servicecore.store.trail import Act
-from telemetry.instant import Clock, Instant
+from telemetry.instant import MINUTE_MS, Clock, Instant
 
 ACTOR_LENGTH_MAX = 40
 TEXT_LENGTH_MAX = 2_000
+
+
+SYSTEM = Actor(name=trail.SYSTEM, roles=frozenset())
+"""Who acts when the clock does."""
 
 
 class Versioned(Protocol):
@@ -46,6 +50,12 @@ class Ground:
     def now(self) -> Instant:
         """Return the present instant."""
         return self.clock.now()
+
+    @property
+    def realarm_ms(self) -> int | None:
+        """Return after how long an alarm that was seen and not decided sounds again, if ever."""
+        after = self.book.policy.number("realarm.after_min")
+        return None if after is None else int(after * MINUTE_MS)
 
     @asynccontextmanager
     async def acting(
@@ -100,9 +110,8 @@ class Ground:
                     body=body_of(policy),
                 )
             )
-            system = Actor(name=trail.SYSTEM, roles=frozenset())
             await self.record(
-                session, system, "adopt", f"policy:{policy.id}", after=policy.revision
+                session, SYSTEM, "adopt", f"policy:{policy.id}", after=policy.revision
             )
 
     async def policy(self, session: AsyncSession, revision: str) -> Policy:
@@ -113,6 +122,33 @@ class Ground:
         found = self.book.policy if row is None else policy_from(row.body)
         self._policies[revision] = found
         return found
+
+
+async def ask_engine(
+    session: AsyncSession,
+    verb: str,
+    subject: str,
+    *,
+    actor: str,
+    note: str,
+    at: Instant,
+    data: Mapping[str, Any] | None = None,
+) -> None:
+    """Append an act to the trail, with the command that lets the engine hear of it."""
+    act = Act(at=at, actor=actor, entity=subject, verb=verb, reason=note.strip(), data=data or {})
+    entry = await trail.append(session, act)
+    session.add(
+        Command(
+            key=f"{entry.seq}-{entry.hash[:16]}",  # ours alone, even if this file starts anew
+            at=at,
+            verb=verb,
+            subject=subject,
+            actor=actor,
+            note=note.strip(),
+            state="queued",
+            because="",
+        )
+    )
 
 
 async def find(

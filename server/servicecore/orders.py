@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from server.servicecore import dispatch, timeline
 from server.servicecore.dispatch import Order
 from server.servicecore.ground import Ground, find, refuse_bad_words
-from server.servicecore.rules import clocks, extension, routing, workorder
+from server.servicecore.rules import clocks, extension, inquiries, routing, workorder
 from server.servicecore.rules import incident as cases
 from server.servicecore.rules.clocks import Reading, queue_key
 from server.servicecore.rules.permissions import (
@@ -121,12 +121,14 @@ class Orders:
             case Step.WAIT:
                 row.waited_from = row.state
             case Step.REPLY:
+                inquiries.check_reply(row.number, row.category, row.facts)
                 data |= self._reply(row, who, text, more)
             case Step.TRANSFER | Step.REISSUE:
                 data |= await self._send_on(session, row, more.unit)
             case Step.CALL_BACK | Step.REOPEN:
                 data["is_satisfied"] = step is Step.CALL_BACK
             case Step.CLOSE:
+                inquiries.check_close(row.number, row.facts)
                 await self._check_close(session, row)
                 policy = await self._ground.policy(session, row.policy_rev)
                 row.keep_until = extension.keeps_until(

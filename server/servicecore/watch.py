@@ -1,4 +1,4 @@
-"""What happens by the clock: limits that pass, the month's archive, the chain's head each day.
+"""What happens by the clock: limits that pass, the month's archive and figures, the chain's head.
 
 A head kept elsewhere makes it evident when the end of the trail was cut off or written anew, which
 the chain alone cannot show.
@@ -45,11 +45,17 @@ class Watch:
         """Do once what is due now."""
         for ticket, clock in await self._desk.orders.watch():
             log.info("%s has passed its limit %s", ticket, clock)
+        for alarm in await self._desk.cases.end_shelves():
+            log.info("the shelf of %s has ended", alarm)
+        if late := await self._desk.arrears.watch():
+            log.info("the messages about arrears of %s are late", late)
         calendar = self._desk.ground.book.calendar
         today = calendar.day(self._clock.now())
         month = calendar.instant(today - civil(today)[2] + 1, 0)
         for ticket in await self._desk.orders.archive_due(before=month):
             log.info("%s of a month that is over is archived", ticket)
+        if frozen := await self._desk.frozen.freeze_due():
+            log.info("the figures of %s are frozen", frozen)
         last = await asyncio.to_thread(last_head, self._heads)
         if last is None or calendar.day(last[0]) < today:
             seq, found = await self._desk.trail_head()

@@ -178,6 +178,18 @@ async def _expedite(it: Doing, said: Expedite) -> None:
 _TEXT = ("text",)
 
 
+class Analysis(Text):
+    """Whether the water is as it must be, and what the report says."""
+
+    is_fit: bool
+
+
+class Finding(Text):
+    """Whether the report is true, and what was found."""
+
+    is_true: bool
+
+
 class Archive(Said):
     """Everything that was closed before an instant."""
 
@@ -291,6 +303,34 @@ ORDER_ACTS = {
         ),
         right=Right.CLOSE,
         needs=("evidence", "reason"),
+    ),
+    "sample": Act(
+        takes=Text,
+        do=lambda it, said: it.desk.inquiries.sample(it.subject, actor=it.who, text=said.text),
+        right=Right.FIELD,
+        needs=_TEXT,
+    ),
+    "analyse": Act(
+        takes=Analysis,
+        do=lambda it, said: it.desk.inquiries.analyse(
+            it.subject, actor=it.who, is_fit=said.is_fit, text=said.text
+        ),
+        right=Right.REPLY,
+        needs=("is_fit", "text"),
+    ),
+    "find": Act(
+        takes=Finding,
+        do=lambda it, said: it.desk.inquiries.find_out(
+            it.subject, actor=it.who, is_true=said.is_true, text=said.text
+        ),
+        right=Right.REPLY,
+        needs=("is_true", "text"),
+    ),
+    "reward": Act(
+        takes=Text,
+        do=lambda it, said: it.desk.inquiries.reward(it.subject, actor=it.who, text=said.text),
+        right=Right.CLOSE,
+        needs=_TEXT,
     ),
     "form_returned": Act(
         takes=Said,

@@ -325,3 +325,23 @@ POINT_NEW = {
         takes=Point, do=_point, right=Right.POINTS, needs=("point", "zone", "place", "health")
     ),
 }
+
+ARREARS_ACTS = {
+    "sent": Act(
+        takes=Text,
+        do=lambda it, said: it.desk.arrears.sent(actor=it.who, text=said.text),
+        right=Right.CONTACT,
+        needs=("text",),
+    ),
+}
+"""The month's messages about arrears."""
+
+FIGURE_ACTS = {
+    "restate": Act(
+        takes=Text,
+        do=lambda it, said: it.desk.frozen.restate(it.subject, actor=it.who, reason=said.text),
+        right=Right.FIGURES,
+        needs=("text",),
+    ),
+}
+"""A month whose frozen figures were wrong."""

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.servicecore.desk import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Desk
 from server.servicecore.orders import More
 from server.servicecore.rules import workorder
+from server.servicecore.rules.alarms import Shown
 from server.servicecore.rules.permissions import Person
 from server.servicecore.rules.workorder import State, Step
 from server.web.feed import Feed
@@ -44,6 +45,11 @@ class AlarmAnswer(_Answer):
     acknowledged_at: int | None
     acknowledged_by: str
     asked_by: str = Field(description="who asked for its acknowledgement, while that is on its way")
+    shown: Shown | None = Field(
+        default=None, description="what a list shows of it; null for a mark of the past"
+    )
+    is_heard: bool = Field(default=False, description="whether consoles sound for it")
+    until: int | None = Field(default=None, description="when its shelf or its work ends")
 
 
 class IncidentAnswer(_Answer):
@@ -98,6 +104,7 @@ class PointAnswer(_Answer):
     value: float | None
     quality: int | None
     reason: str
+    change_10min: float | None = Field(description="by how much it changed in ten minutes")
     time_quality: str = Field(description="synchronised, corrected or doubtful; empty: not known")
 
 
@@ -207,7 +214,17 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
 
     @router.get("/alarms")
     async def alarms() -> list[AlarmAnswer]:
-        return [AlarmAnswer.model_validate(a) for a in (await desk.board()).alarms]
+        board = await desk.board()
+        return [
+            AlarmAnswer.model_validate(a).model_copy(
+                update={
+                    "shown": board.standing[a.id].shown,
+                    "is_heard": board.standing[a.id].is_heard,
+                    "until": board.standing[a.id].until,
+                }
+            )
+            for a in board.alarms
+        ]
 
     @router.get("/incidents")
     async def incidents() -> list[IncidentAnswer]:
@@ -243,6 +260,7 @@ def _add_boards(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
                 value=row.last.value if row.last else None,
                 quality=row.last.quality if row.last else None,
                 reason=row.last.reason if row.last else "",
+                change_10min=row.change,
                 time_quality=row.last.time_quality if row.last else "",
             )
             for row in point_rows(english, board, present)

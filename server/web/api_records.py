@@ -21,9 +21,11 @@ from server.web.acts import Act, Acts, Doing
 from server.web.acts_cases import CASE_ACTS, DRILL_ACTS
 from server.web.acts_orders import ARCHIVE_ACTS, ORDER_ACTS, STEPS
 from server.web.acts_registers import (
+    ARREARS_ACTS,
     CALL_ACTS,
     CONTACT_ACTS,
     CONTACT_NEW,
+    FIGURE_ACTS,
     OPERATION_ACTS,
     OPERATION_NEW,
     POINT_NEW,
@@ -32,6 +34,7 @@ from server.web.acts_registers import (
     WORK_ACTS,
     WORK_NEW,
 )
+from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT
 from server.web.api_answers import (
     ActAnswer,
     CaseAnswer,
@@ -46,14 +49,20 @@ from server.web.api_answers import (
     WorkAnswer,
     figures_answer,
 )
+from server.web.contact_pages import PERSONAL, holds_personal_data
+from server.web.order_pages import personal_of
 from server.web.record_pages import month_of
 from server.web.screen import Screen, Viewer
-from server.web.sheet import masked
+from server.web.sheet import hiding
 from server.web.viewer import actor_of as signed_in
-from server.web.viewer import person_of, viewer_of
+from server.web.viewer import person_of
 from telemetry.instant import Clock, Instant
 
 MONTH = r"^(\d{4}-(0[1-9]|1[0-2]))?$"
+Why = Annotated[
+    str,
+    Query(max_length=200, description="why personal data are wanted, where the policy asks"),
+]
 REFUSALS: dict[int | str, dict[str, Any]] = {409: {"description": "refused; `detail` says why"}}
 
 _PLACES: tuple[tuple[str, Acts], ...] = (
@@ -64,6 +73,8 @@ _PLACES: tuple[tuple[str, Acts], ...] = (
     ("/drills", DRILL_ACTS),
     ("/contacts", CONTACT_NEW),
     ("/contacts/{subject}", CONTACT_ACTS),
+    ("/arrears", ARREARS_ACTS),
+    ("/figures/{subject}", FIGURE_ACTS),
     ("/works", WORK_NEW),
     ("/works/{subject}", WORK_ACTS),
     ("/operations", OPERATION_NEW),
@@ -72,6 +83,10 @@ _PLACES: tuple[tuple[str, Acts], ...] = (
     ("/shift/{subject}", SHIFT_ACTS),
     ("/calls/{subject:path}", CALL_ACTS),
     ("/pressure-points", POINT_NEW),
+    ("/registry/points/{subject:path}", POINT_EDIT),
+    ("/registry/zones/{subject}", ZONE_EDIT),
+    ("/registry/changes/{subject}", CHANGE_ACTS),
+    ("/registry/file", FILE_ACTS),
 )
 
 
@@ -124,15 +139,18 @@ async def _screen(desk: Desk) -> Screen:
 
 def _add_orders(router: APIRouter, desk: Desk) -> None:
     @router.get("/orders")
-    async def queue(request: Request, unit: str = "") -> list[QueuedAnswer]:
+    async def queue(request: Request, unit: str = "", why: Why = "") -> list[QueuedAnswer]:
         _check_read(request)
-        return [_queued(request, q) for q in await desk.orders.queue(unit=unit)]
+        rows = await desk.orders.queue(unit=unit)
+        hide = await hiding(desk, request, personal_of(q.ticket for q in rows), reason=why)
+        return [_queued(q, hide) for q in rows]
 
     @router.get("/orders/{number}")
     async def order(request: Request, number: str) -> OrderAnswer:
         _check_read(request)
         look = await desk.looks.order(number)
-        base = _queued(request, Queued(ticket=look.ticket, readings=look.readings))
+        hide = await hiding(desk, request, personal_of([look.ticket]), reason=number)
+        base = _queued(Queued(ticket=look.ticket, readings=look.readings), hide)
         return OrderAnswer(
             **base.model_dump(),
             children=[c.number for c in look.children],
@@ -141,7 +159,7 @@ def _add_orders(router: APIRouter, desk: Desk) -> None:
         )
 
 
-def _queued(request: Request, queued: Queued) -> QueuedAnswer:
+def _queued(queued: Queued, hide: Callable[[str], str]) -> QueuedAnswer:
     row = queued.ticket
     state = State(row.state)
     return QueuedAnswer.model_validate(
@@ -149,20 +167,18 @@ def _queued(request: Request, queued: Queued) -> QueuedAnswer:
             **{
                 name: getattr(row, name) for name in QueuedAnswer.model_fields if hasattr(row, name)
             },
-            "fields": _fields(request, row),
+            "fields": _fields(row, hide),
             "clocks": [_clock(r) for r in queued.readings],
             "steps": list(workorder.offered(state, has_requester=bool(row.contact))),
         }
     )
 
 
-def _fields(request: Request, row: Ticket) -> dict[str, str]:
+def _fields(row: Ticket, hide: Callable[[str], str]) -> dict[str, str]:
     shown = {k: str(v) for k, v in row.fields.items()}
-    if viewer_of(request).sees_personal_data:
-        return shown
     is_rule = shown.get("sender", "").startswith(workorder.TELEMETRY_SENDER)
     hidden = {"account", "contact"} | (set() if is_rule else {"sender"})
-    return {k: masked(v) if k in hidden else v for k, v in shown.items()}
+    return {k: hide(v) if k in hidden else v for k, v in shown.items()}
 
 
 def _clock(reading: Reading) -> ClockAnswer:
@@ -177,17 +193,20 @@ def _add_registers(router: APIRouter, desk: Desk) -> None:
 
     @router.get("/contacts")
     async def contacts(
-        request: Request, page: Annotated[int, Query(ge=0, le=100_000)] = 0
+        request: Request, page: Annotated[int, Query(ge=0, le=100_000)] = 0, why: Why = ""
     ) -> list[ContactAnswer]:
         _check_read(request)
         rows = await desk.looks.contacts(page=page)
-        return [_contact(request, row) for row in rows]
+        subjects = [r.id for r in rows if holds_personal_data(r)]
+        hide = await hiding(desk, request, subjects, reason=why)
+        return [_contact(row, hide) for row in rows]
 
     @router.get("/contacts/{contact}")
-    async def contact_alone(request: Request, contact: str) -> ContactAnswer:
+    async def contact_alone(request: Request, contact: str, why: Why = "") -> ContactAnswer:
         _check_read(request)
         row, _ = await desk.looks.contact(contact)
-        return _contact(request, row)
+        subjects = [contact] if holds_personal_data(row) else []
+        return _contact(row, await hiding(desk, request, subjects, reason=why))
 
     @router.get("/works")
     async def works(
@@ -217,12 +236,9 @@ def _add_registers(router: APIRouter, desk: Desk) -> None:
         )
 
 
-def _contact(request: Request, row: Contact) -> ContactAnswer:
+def _contact(row: Contact, hide: Callable[[str], str]) -> ContactAnswer:
     found = ContactAnswer.model_validate(row)
-    if viewer_of(request).sees_personal_data:
-        return found
-    hidden = ("name", "phone", "account", "address")
-    return found.model_copy(update={name: masked(getattr(found, name)) for name in hidden})
+    return found.model_copy(update={name: hide(getattr(found, name)) for name in PERSONAL})
 
 
 def _add_figures(router: APIRouter, desk: Desk, clock: Clock) -> None:

@@ -33,7 +33,7 @@ async def run(
         data / "servicecore.db", journal=data / "journal.db", clock=clock, book=book
     )
     try:
-        await desk.adopt(config.registry())
+        await desk.registry_acts.seed(config.registry())
         door = DoorClient(desk, data / "door.sock")
         pages = create_app(
             desk,

@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 
 from server.config import BalanceSection, PageSection
 from server.servicecore.desk import Desk
+from server.servicecore.frozen import FOLDER
 from server.servicecore.rules.refusal import Refused
 from server.web import (
     api,
@@ -27,6 +28,7 @@ from server.web import (
     people_pages,
     plan_pages,
     record_pages,
+    registry_pages,
 )
 from server.web.balances import Balances
 from server.web.feed import Feed
@@ -65,13 +67,14 @@ def create_app(
         redoc_url=None,
     )
     feed, renderer = Feed(history, clock, sink=sink), Renderer()
+    desk.frozen.keep_in(history.parent / FOLDER, feed.pressures)
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
     app.include_router(api.routes(desk, feed, clock))
     app.include_router(api_archive.routes(desk, clock))
     app.include_router(api_records.routes(desk, clock))
     sheet = Sheet(desk, renderer, clock)
-    for part in (order_pages, case_pages, contact_pages, plan_pages):
+    for part in (order_pages, case_pages, contact_pages, plan_pages, registry_pages):
         app.include_router(part.routes(sheet))
     app.include_router(record_pages.routes(sheet, feed))
     balances = Balances(history, clock, balance)

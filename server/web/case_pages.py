@@ -6,10 +6,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from server.engine.effects import AlarmKind
-from server.servicecore.cases import Evidence, axes_of
+from server.servicecore.cases import Evidence
 from server.servicecore.rules import alarms as alarm_rules
 from server.servicecore.rules import incident as cases
 from server.servicecore.rules.incident import State
+from server.servicecore.standing import Standing, axes_of
 from server.servicecore.store.registers import Case
 from server.servicecore.store.tables import Alarm
 from server.web.acts_cases import CASE_ACTS, DRILL_ACTS, SAYINGS
@@ -17,7 +18,7 @@ from server.web.because import reason, reasons
 from server.web.forms import ActForm, Options
 from server.web.render import is_unseen
 from server.web.screen import Screen
-from server.web.sheet import NOTHING, Sheet, Told, masked, may_act, router_of_pages
+from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
 
 KINDS = (*AlarmKind, "leak")
 _OF_ALARMS = ("shelve", "unshelve", "service")
@@ -72,7 +73,7 @@ async def _case_page(sheet: Sheet, request: Request, incident: str, told: Told) 
     others = [c for c, _ in await sheet.desk.looks.cases()]
     place = f"/incidents/{incident}/acts"
     sayings, more = _forms(sheet, request, screen, told, found, others, place)
-    board = await sheet.desk.board()
+    board, stands = await sheet.desk.board(), await sheet.desk.cases.shown()
     if incident in board.proposals and may_act(request, CASE_ACTS["dispatch"]):
         more.insert(0, sheet.form(screen, told, CASE_ACTS, "dispatch", place))
     return sheet.show(
@@ -84,10 +85,12 @@ async def _case_page(sheet: Sheet, request: Request, incident: str, told: Told) 
         engine=await sheet.desk.looks.incident(incident),
         found=found,
         doubts=[reason(screen, d) for d in found.doubts],
-        alarms=[_alarm(sheet, request, screen, told, a, place) for a in found.alarms],
+        alarms=[
+            _alarm(sheet, request, screen, told, a, stands.get(a.id), place) for a in found.alarms
+        ],
         sayings=sayings,
         more=more,
-        hide=(lambda text: text) if screen.viewer.sees_personal_data else masked,
+        hide=await sheet.hide(request, [c.id for c in found.contacts if c.name]),
     )
 
 
@@ -144,7 +147,13 @@ def _forms(
 
 
 def _alarm(
-    sheet: Sheet, request: Request, screen: Screen, told: Told, row: Alarm, place: str
+    sheet: Sheet,
+    request: Request,
+    screen: Screen,
+    told: Told,
+    row: Alarm,
+    stands: Standing | None,
+    place: str,
 ) -> dict[str, Any]:
     """Return an alarm with how it stands and what may be done to it."""
     axes, now = axes_of(row), sheet.clock.now()
@@ -158,7 +167,8 @@ def _alarm(
     )
     return {
         "row": row,
-        "shown": alarm_rules.shown(axes, at=now),
+        "shown": stands.shown if stands else alarm_rules.shown(axes, at=now),
+        "work": stands if stands and stands.shown is alarm_rules.Shown.SUPPRESSED else None,
         "because": reasons(screen, row.because),
         "is_shelved": is_shelved,
         "forms": [

@@ -1,6 +1,5 @@
 """The pages of contacts: who called, who answers for it, and its way to a ticket."""
 
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -10,15 +9,18 @@ from server.servicecore.contacts import CHANNELS, NATURES, SOURCES, WAIVERS
 from server.servicecore.rules import incident as cases
 from server.servicecore.rules.incident import State
 from server.servicecore.rules.permissions import Actor
+from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.routing import CREW, Category
 from server.servicecore.store.registers import Contact
-from server.web.acts_registers import CONTACT_ACTS, CONTACT_NEW
+from server.web.acts_registers import ARREARS_ACTS, CONTACT_ACTS, CONTACT_NEW
 from server.web.forms import Options
 from server.web.order_pages import clock_row, unit_options
-from server.web.screen import Screen
-from server.web.sheet import NOTHING, Sheet, Told, masked, may_act, router_of_pages, say
+from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages, say
 from server.web.viewer import person_of
 from telemetry.errors import RefusedCommand
+
+PERSONAL = ("name", "phone", "account", "address")
+"""What of a contact is masked for who may not see it."""
 
 
 def routes(sheet: Sheet) -> APIRouter:
@@ -31,8 +33,10 @@ def routes(sheet: Sheet) -> APIRouter:
     ) -> Response:
         return await _list_page(sheet, request, told, **more)
 
-    async def contact_page(request: Request, contact: str, told: Told = NOTHING) -> Response:
-        return await _contact_page(sheet, request, contact, told)
+    async def contact_page(
+        request: Request, contact: str, told: Told = NOTHING, reason: str = ""
+    ) -> Response:
+        return await _contact_page(sheet, request, contact, told, reason)
 
     @router.get("/contacts")
     async def contacts(request: Request) -> Response:
@@ -49,11 +53,22 @@ def routes(sheet: Sheet) -> APIRouter:
             return await list_page(request, told=Told(status=409, message=say(screen, e)))
         return await list_page(request, status=found)
 
+    @router.post("/contacts/{contact}/look")
+    async def look(request: Request, contact: str, text: Annotated[str, Form()] = "") -> Response:
+        screen = await sheet.screen(request)
+        try:
+            if not text.strip():
+                raise Refused("text_missing", step="look", ticket=contact)
+            return await contact_page(request, contact, reason=text)
+        except RefusedCommand as e:
+            return await contact_page(request, contact, Told(status=409, message=say(screen, e)))
+
     @router.get("/contacts/{contact}")
     async def contact_alone(request: Request, contact: str) -> Response:
         return await contact_page(request, contact)
 
     sheet.mount(router, "/contacts", CONTACT_NEW, list_page, "/contacts")
+    sheet.mount(router, "/arrears", ARREARS_ACTS, list_page, "/contacts")
     sheet.mount(router, "/contacts/{subject}", CONTACT_ACTS, contact_page, "/contacts/{}")
     return router
 
@@ -87,13 +102,19 @@ async def _list_page(sheet: Sheet, request: Request, told: Told, **more: object)
         form=sheet.form(screen, told, CONTACT_NEW, "new", "/contacts", choices=choices)
         if may_act(request, act)
         else None,
+        arrears=await sheet.desk.arrears.run(),
+        arrears_form=sheet.form(screen, told, ARREARS_ACTS, "sent", "/arrears")
+        if may_act(request, ARREARS_ACTS["sent"])
+        else None,
         clusters=[screen.zone(z) for z in await sheet.desk.contacts.clusters()],
-        hide=_hide(screen),
+        hide=await sheet.hide(request, [r.id for r in rows if holds_personal_data(r)]),
         **{"status": None, **more},
     )
 
 
-async def _contact_page(sheet: Sheet, request: Request, name: str, told: Told) -> Response:
+async def _contact_page(
+    sheet: Sheet, request: Request, name: str, told: Told, reason: str
+) -> Response:
     screen = await sheet.screen(request)
     row, history = await sheet.desk.looks.contact(name)
     words, units = screen.viewer.words, await sheet.desk.looks.units()
@@ -112,6 +133,7 @@ async def _contact_page(sheet: Sheet, request: Request, name: str, told: Told) -
         ],
     }
     who = person_of(request)
+    hide = await sheet.hide(request, [name] if holds_personal_data(row) else [], reason=reason)
     fitting = {
         "ticket": row.state == "open",
         "attach": bool(incidents),
@@ -130,14 +152,13 @@ async def _contact_page(sheet: Sheet, request: Request, name: str, told: Told) -
             for act in CONTACT_ACTS
             if fitting.get(act, True) and may_act(request, CONTACT_ACTS[act])
         ],
-        person=_person(screen, row),
+        person={n: hide(getattr(row, n)) for n in PERSONAL},
+        asks_why=sheet.desk.disclosures.asks_why
+        and not reason.strip()
+        and screen.viewer.sees_personal_data,
     )
 
 
-def _person(screen: Screen, row: Contact) -> dict[str, str]:
-    hide = _hide(screen)
-    return {name: hide(getattr(row, name)) for name in ("name", "phone", "account", "address")}
-
-
-def _hide(screen: Screen) -> Callable[[str], str]:
-    return str if screen.viewer.sees_personal_data else masked
+def holds_personal_data(row: Contact) -> bool:
+    """Say whether a contact says anything of a person that is masked for others."""
+    return any(getattr(row, name) for name in PERSONAL)

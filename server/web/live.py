@@ -9,8 +9,10 @@ import json
 from collections.abc import AsyncIterator, Mapping
 
 from server.history.reader import LastValue
+from server.servicecore.cases import Present
 from server.servicecore.desk import Desk
-from server.web.feed import Feed, Present
+from server.web.feed import Feed
+from server.web.feed import Present as Values
 from server.web.render import Renderer
 from server.web.screen import Viewer
 from telemetry.instant import SECOND_MS, Clock, Instant
@@ -33,18 +35,23 @@ class Live:
         self._renderer = renderer
         self._clock = clock
         self._stop = stop
-        self._heard: dict[str, str] = {}
-        self._heard_for = (-1, -HEARTBEAT_MS)
+        self._alarms = Present(standing={}, is_flood=False, sounds={})
+        self._looked_for = (-1, -HEARTBEAT_MS)
 
     async def stream(self, viewer: Viewer, since: int) -> AsyncIterator[str]:
         """Yield events until the server stops; `since` is the revision that the page shows."""
         shown: dict[str, str] = {}
         said: dict[str, Instant] = {}
+        stood: tuple[object, ...] | None = None
         beat_ms = -HEARTBEAT_MS
         yield f"retry: {RETRY_MS}\n\n"
         while not self._stop.is_set():
             present = await self._feed.present()
-            if self._desk.changes.revision != since:
+            await self._look()
+            stands = (self._alarms.standing, self._alarms.is_flood)
+            has_aged = stood is not None and stood != stands  # a shelf ended, say
+            stood = stands
+            if self._desk.changes.revision != since or has_aged:
                 board = await self._desk.board()
                 since = board.revision
                 sections = self._renderer.sections(viewer, board, present)
@@ -57,37 +64,40 @@ class Live:
                 beat_ms = -HEARTBEAT_MS  # what has changed may be to be heard, and at once
                 said.clear()  # a section may have carried older values than the page had
             values = {p: v for p, v in present.values.items() if said.get(p) != v.at}
+            changes = present.changes
             if values:
                 said |= {point: value.at for point, value in values.items()}
-                yield _event("values", {p: _plain(v) for p, v in values.items()}, since)
+                yield _event(
+                    "values", {p: _plain(v, changes.get(p)) for p, v in values.items()}, since
+                )
             if self._clock.monotonic_ms() - beat_ms >= HEARTBEAT_MS:
                 beat_ms = self._clock.monotonic_ms()
-                yield _event("heartbeat", await self._heartbeat(present), since)
+                yield _event("heartbeat", self._heartbeat(present), since)
             await self._desk.changes.wait_beyond(since, WAIT_S)
 
-    async def _heartbeat(self, present: Present) -> dict[str, object]:
+    def _heartbeat(self, present: Values) -> dict[str, object]:
         return {
-            "heard": await self._what_is_heard(),
+            "heard": self._alarms.sounds,
             "now": self._clock.now(),
             "newest": present.newest,
             "engine": self._desk.engine_reached,
             "stopped": self._desk.intake_stopped,
         }
 
-    async def _what_is_heard(self) -> dict[str, str]:
-        """Return what consoles sound for, worked out once for all of them."""
-        now, (revision, at) = self._clock.monotonic_ms(), self._heard_for
+    async def _look(self) -> None:
+        """Work out for all consoles at once how alarms stand and which of them are heard."""
+        now, (revision, at) = self._clock.monotonic_ms(), self._looked_for
         if revision != self._desk.changes.revision or now - at >= HEARTBEAT_MS:
-            self._heard_for = (self._desk.changes.revision, now)
-            self._heard = await self._desk.cases.heard()
-        return self._heard
+            self._looked_for = (self._desk.changes.revision, now)
+            self._alarms = await self._desk.cases.present()
 
 
-def _plain(last: LastValue) -> dict[str, object]:
+def _plain(last: LastValue, change: float | None) -> dict[str, object]:
     return {
         "at": last.at,
         "arrived_at": last.arrived_at,
         "value": last.value,
+        "change": change,
         "quality": last.quality,
         "reason": last.reason,
         "time_quality": last.time_quality,

@@ -1,6 +1,6 @@
 """The pages of tickets: the queue, a ticket whole, and what a crew needs on its telephone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from server.servicecore.looks import OrderLook
 from server.servicecore.orders import Queued
-from server.servicecore.rules import workorder
+from server.servicecore.rules import inquiries, workorder
 from server.servicecore.rules.clocks import Reading, Verdict, most_urgent
 from server.servicecore.rules.permissions import Actor, Right, actor_of, may
 from server.servicecore.rules.policy import Policy
@@ -20,7 +20,7 @@ from server.servicecore.store.tables import Ticket
 from server.web.acts_orders import ARCHIVE_ACTS, ORDER_ACTS, STEPS
 from server.web.forms import ActForm, Choices
 from server.web.screen import Screen
-from server.web.sheet import NOTHING, Sheet, Told, masked, may_act, router_of_pages, span
+from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages, span
 from server.web.viewer import actor_of as signed_in
 from server.web.viewer import person_of
 
@@ -110,7 +110,8 @@ async def _order_page(sheet: Sheet, request: Request, number: str, told: Told) -
     row, units = look.ticket, await sheet.desk.looks.units()
     who = actor_of(person_of(request))
     place = f"/orders/{number}"
-    fields = {name: _shown(screen, row, name) for name in workorder.MANDATORY}
+    hide = await sheet.hide(request, personal_of([row]), reason=number)
+    fields = {name: _shown(screen, row, name, hide) for name in workorder.MANDATORY}
     steps = step_forms(
         sheet, screen, told, row, who, f"{place}/steps", _choices(sheet, look, units, screen)
     )
@@ -134,7 +135,17 @@ async def _order_page(sheet: Sheet, request: Request, number: str, told: Told) -
     )
 
 
-def _shown(screen: Screen, row: Ticket, name: str) -> str:
+def personal_of(rows: Iterable[Ticket]) -> list[str]:
+    """Return which tickets say anything of a person: those that somebody told us of."""
+    return [
+        row.number
+        for row in rows
+        if not str(row.fields.get("sender", "")).startswith(workorder.TELEMETRY_SENDER)
+        and any(row.fields.get(name) not in (None, "", "-") for name in _PERSONAL)
+    ]
+
+
+def _shown(screen: Screen, row: Ticket, name: str, hide: Callable[[str], str]) -> str:
     """Return one of the seven fields as who asks may see it."""
     text, words = str(row.fields.get(name, "")), screen.viewer.words
     if name == "issued_on" and text.isdecimal():
@@ -144,7 +155,7 @@ def _shown(screen: Screen, row: Ticket, name: str) -> str:
         return words.say("orders.by_rule", rule=words.code("kind", rule))
     if name == "sender":
         text = words.code("channel", text)
-    return text if screen.viewer.sees_personal_data or name not in _PERSONAL else masked(text)
+    return hide(text) if name in _PERSONAL else text
 
 
 def step_forms(
@@ -197,6 +208,10 @@ def _offered(look: OrderLook, events: Sequence[str]) -> list[str]:
         "children": not row.parent,
         "child": not row.parent,
         "event": bool(events),
+        "sample": row.category == Category.QUALITY,
+        "analyse": inquiries.SAMPLE in row.facts and inquiries.ANALYSIS not in row.facts,
+        "find": row.category == Category.THEFT and row.facts.get("reward") != inquiries.GIVEN,
+        "reward": row.facts.get("reward") == inquiries.DUE,
         "waive": bool(set(look.missing) & set(WAIVERS)),
     }
     return [name for name in ORDER_ACTS if fitting.get(name, True)]
@@ -254,8 +269,9 @@ async def _crew_page(sheet: Sheet, request: Request, told: Told) -> Response:
     unit = bound or request.query_params.get("unit", "")
     units, who = await sheet.desk.looks.units(), actor_of(person_of(request))
     query = urlencode({"unit": unit}) if unit and not bound else ""
-    cards = []
-    for row in await sheet.desk.looks.crew_orders(unit):
+    cards, rows = [], await sheet.desk.looks.crew_orders(unit)
+    hide = await sheet.hide(request, personal_of(rows), reason=", ".join(personal_of(rows))[:200])
+    for row in rows:
         look = await sheet.desk.looks.order(row.number)
         urgent = most_urgent(look.readings)
         choices = _choices(sheet, look, units, screen)
@@ -267,7 +283,7 @@ async def _crew_page(sheet: Sheet, request: Request, told: Told) -> Response:
                 "t": row,
                 "clock": None if urgent is None else clock_row(screen, urgent),
                 "steps": forms,
-                "contact": _shown(screen, row, "contact"),
+                "contact": _shown(screen, row, "contact", hide),
             }
         )
     return sheet.show(

@@ -11,6 +11,7 @@ from server.history.reader import LastValue
 from server.servicecore.board import Board
 from server.servicecore.rules import workorder
 from server.servicecore.rules.workorder import NEEDS_TEXT, State
+from server.servicecore.standing import Standing
 from server.servicecore.store.tables import Alarm
 from server.web.because import reason, reasons
 from server.web.feed import Present
@@ -28,6 +29,8 @@ SECTIONS = ("alarms", "incidents", "tickets", "points", "gateways")
 """The parts of the page that the live stream replaces, each with its template."""
 
 SEVERITY_SHAPES = {1: "▲", 2: "◆", 3: "■", 4: "●"}
+_Look = tuple[int, dict[str, Standing], bool]
+"""What the sections are made of: contents by their revision, and what time alone changes."""
 _NAMES = {"zh-CN": "中文", "en": "English"}
 
 
@@ -42,6 +45,7 @@ class PointRow:
     status: str
     gateway: str
     last: LastValue | None
+    change: float | None
 
 
 class Renderer:
@@ -55,8 +59,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.tests["unseen"] = is_unseen
-        self._remembered: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
+        self._remembered: dict[tuple[str, str], tuple[_Look | None, dict[str, str]]] = {}
 
     def page(
         self, viewer: Viewer, board: Board, present: Present, *, now: Instant, **more: Any
@@ -92,14 +95,15 @@ class Renderer:
     def sections(self, viewer: Viewer, board: Board, present: Present) -> dict[str, str]:
         """Return the HTML of each section by its name."""
         key = (viewer.language, viewer.pressure_unit)
-        revision, sections = self._remembered.get(key, (-1, {}))
-        if revision != board.revision:
+        look: _Look = (board.revision, board.standing, board.is_flood)
+        remembered, sections = self._remembered.get(key, (None, {}))
+        if remembered != look:
             facts = _facts(viewer, board, present)
             sections = {
                 name: self._templates.get_template(f"{name}.html").render(**facts)
                 for name in SECTIONS
             }
-            self._remembered[key] = (board.revision, sections)
+            self._remembered[key] = (look, sections)
         return sections
 
 
@@ -126,6 +130,7 @@ def point_rows(screen: Screen, board: Board, present: Present) -> list[PointRow]
                 status=status,
                 gateway=seen[name].gateway if name in seen else "",
                 last=present.values.get(name),
+                change=present.changes.get(name),
             )
         )
     inflows = {i.point for z in board.registry.zones.values() for i in z.inflow}
@@ -140,10 +145,28 @@ def is_unseen(alarm: Alarm) -> bool:
     return alarm.acknowledged_at is None and not alarm.asked_by
 
 
+def _cards(board: Board, waiting: set[str]) -> list[tuple[Alarm, list[Alarm]]]:
+    """Return the cards of the list: an alarm, and those that stand behind it.
+
+    In a flood the unseen alarms of one incident are one card, its gravest in front.
+    """
+    incidents = {alarm: i.id for i in board.incidents if i.closed_at is None for alarm in i.alarms}
+    cards: dict[str, tuple[Alarm, list[Alarm]]] = {}
+    for alarm in board.alarms:
+        is_gathered = board.is_flood and alarm.id in waiting
+        name = incidents.get(alarm.id, alarm.id) if is_gathered else alarm.id
+        if name in cards:
+            cards[name][1].append(alarm)
+        else:
+            cards[name] = (alarm, [])
+    return list(cards.values())
+
+
 def _facts(viewer: Viewer, board: Board, present: Present) -> dict[str, Any]:
     screen = Screen(viewer, board.registry)
     alarms = {a.id: a for a in board.alarms}
     rows = point_rows(screen, board, present)
+    waiting = {a.id for a in board.alarms if is_unseen(a) and board.standing[a.id].is_waiting}
     arrivals: dict[str, int] = {}
     for seen in board.seen_points:
         last = present.values.get(seen.id)
@@ -155,6 +178,9 @@ def _facts(viewer: Viewer, board: Board, present: Present) -> dict[str, Any]:
         "viewer": viewer,
         "screen": screen,
         "board": board,
+        "standing": board.standing,
+        "waiting": waiting,
+        "cards": _cards(board, waiting),
         "reason": reason,
         "reasons": reasons,
         "alarms_of": lambda incident: [alarms[a] for a in incident.alarms if a in alarms],

@@ -88,6 +88,13 @@ class Screen:
         shown = from_house(value, self.unit_code(quantity))
         return f"{shown:.{self.decimals(quantity)}f}"
 
+    def change(self, quantity: str, change: float | None) -> str:
+        """Return by how much a value changed, with its sign, as printed."""
+        if change is None:
+            return NO_VALUE
+        shown = from_house(change, self.unit_code(quantity))
+        return f"{shown:+.{self.decimals(quantity)}f}"
+
     def time(self, at: int | None) -> str:
         """Return an instant as hours, minutes, seconds where the water is."""
         return NO_VALUE if at is None else f"{self._local(at):%H:%M:%S}"

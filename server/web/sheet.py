@@ -3,7 +3,7 @@
 A refused form is answered on the page that the person came from, with what was typed still there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -37,6 +37,8 @@ class Told:
 
 
 NOTHING = Told()
+_OF_ZONES = ("unknown_area", "registry_zone")
+"""Refusals whose lists are zones."""
 Page = Callable[[Request, str, Told], Awaitable[Response]]
 
 
@@ -52,6 +54,12 @@ class Sheet:
         """Return how values are printed for who asks. Raises `Refused` for who may not read."""
         check(actor_of(person_of(request)), Right.READ)
         return Screen(viewer_of(request), await self.desk.registry())
+
+    async def hide(
+        self, request: Request, subjects: Iterable[str], *, reason: str = ""
+    ) -> Callable[[str], str]:
+        """Return what personal data of `subjects` become on a page for who asks: see `hiding`."""
+        return await hiding(self.desk, request, subjects, reason=reason)
 
     def show(
         self, template: str, screen: Screen, told: Told, *, here: str, **more: Any
@@ -151,6 +159,11 @@ def say(screen: Screen, error: RefusedCommand) -> str:
         facts["because"] = screen.viewer.words.say("list.semicolon").join(found)
     if "zone" in facts:
         facts["zone"] = screen.zone(facts["zone"])
+    if error.key in _OF_ZONES:
+        comma = screen.viewer.words.say("list.comma")
+        for name in ("allowed_words", "known"):
+            if name in facts:
+                facts[name] = comma.join(map(screen.zone, facts[name].split(", ")))
     return screen.viewer.words.refusal(Refused(error.key, **facts))
 
 
@@ -166,6 +179,24 @@ def masked(text: str) -> str:
     ('王**', '1**', '')
     """
     return f"{text[:1]}**" if text.strip() else ""
+
+
+async def hiding(
+    desk: Desk, request: Request, subjects: Iterable[str], *, reason: str = ""
+) -> Callable[[str], str]:
+    """Return what a text of personal data becomes for who asks: masked, or itself.
+
+    Who is shown it whole leaves an entry in the access log first; under a policy that asks why,
+    nobody is shown it without a reason. `subjects` are those whose data there are.
+    """
+    if not viewer_of(request).sees_personal_data:
+        return masked
+    if desk.disclosures.asks_why and not reason.strip():
+        return masked
+    await desk.disclosures.note(
+        person_of(request), list(subjects), place=request.url.path, reason=reason
+    )
+    return str
 
 
 def span(screen: Screen, ms: int) -> str:

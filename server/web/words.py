@@ -11,16 +11,25 @@ LANGUAGES = ("zh-CN", "en")
 """The first is what a reader gets who asks for neither."""
 
 _FOLDER = Path(__file__).parent / "locales"
+_ANY = (
+    *("state", "case", "work", "contact", "code", "category", "change", "calendar", "role"),
+    *("do", "verb", "step", "waiver", "explain", "channel", "source", "nature", "health", "duty"),
+    *("clock", "order", "field", "unit"),
+)
+"""Where the words of a code may be, whatever it is a code of."""
 _CODES = {
-    "state": ("state", "case", "work", "contact", "code"),
-    "step": ("step", "do", "verb"),
+    "state": _ANY,
+    "step": ("step", "do", "verb", "access"),
     "role": ("role",),
-    "allowed_words": (
-        *("role", "do", "category", "code", "state", "work", "contact", "waiver", "explain"),
-        *("channel", "source", "nature", "health", "duty", "clock"),
-    ),
+    "allowed_words": _ANY,
+    "fields": ("field", "label"),
+    "clock": ("clock",),
+    "unit": ("unit",),
+    "subject": ("label", "channel"),
 }
 """Facts of a refusal that are codes or lists of them, and where their words are."""
+_PLAIN = ("channel", "source", "nature")
+"""Subjects that are no thing's own name but a field's."""
 
 
 class Words:
@@ -43,18 +52,21 @@ class Words:
         found = (self.entries.get(f"{prefix}.{code}") for prefix in prefixes)
         return next((words for words in found if words), code)
 
+    def _words_of(self, fact: str, code: str) -> str:
+        """Return the words of one code of a fact; a name, which is no code, stays as it is."""
+        if fact == "subject" and code not in (*_PLAIN, *_channels(self.entries)):
+            return code
+        plain = code.removeprefix("visit.")
+        words = self._first(plain.replace(" ", "_"), _CODES[fact])  # `pump start` is one code
+        return plain if words == plain.replace(" ", "_") else words
+
     def refusal(self, refused: Refused) -> str:
         """Return why something was refused."""
         facts = dict(refused.facts)
-        for name, prefixes in _CODES.items():
+        for name in _CODES:
             if name in facts:
-                codes = facts[name].split(", ")
-                words = [self._first(code, prefixes) for code in codes]
+                words = [self._words_of(name, code) for code in facts[name].split(", ")]
                 facts[name] = self.say("list.comma").join(words)
-        if "fields" in facts:
-            names = facts["fields"].split(", ")
-            words = [self.entries.get(f"field.{name}", name) for name in names]
-            facts["fields"] = self.say("list.comma").join(words)
         if "allowed" in facts:
             words = [self.code("step", s) for s in facts["allowed"].split(", ") if s]
             facts["allowed"] = self.say("list.comma").join(words) or "–"
@@ -72,6 +84,10 @@ class Words:
         """Return the words for an instant that is not simply right, by time quality."""
         told = (TimeQuality.CORRECTED, TimeQuality.DOUBTFUL)
         return {quality: self.say(f"time.{quality}") for quality in told}
+
+
+def _channels(entries: Mapping[str, str]) -> list[str]:
+    return [key.partition(".")[2] for key in entries if key.startswith("channel.")]
 
 
 CATALOGUES = {language: Words(language) for language in LANGUAGES}

@@ -1,14 +1,17 @@
 """One burst, from the instruments to the archive, under every policy that ships.
 
-The plant is real and bursts once: simulator, gateway, broker, control room, each a process. What
+The plants are real and each bursts once, water for the policies of water, gas for those of gas, a
+heating loop for those of heating: simulator, gateway, broker, control room, each a process. What
 its engine wrote down is then worked by a real server under each policy, signed in to, by programs
 whose tokens have the roles of the trade, over HTTP; the engine's own process hears their acts.
 """
 
+import asyncio
 import json
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -18,6 +21,7 @@ from server.servicecore.rulebook import load_rule_book
 from server.servicecore.rules.policy import required_inputs
 from tests.acceptance.control_room_run import Broker, ControlRoom, run_program, token_of
 from tests.acceptance.demo_run import DemoRun
+from tests.acceptance.field_plant import play
 from tests.house.tree import ROOT
 from tests.support.waiting import until
 
@@ -48,17 +52,42 @@ CREW_WAY = (
 )
 
 
+PLANTS = {"gas": ("demo-gas", "W-03", 250.0), "heating": ("demo-heating", "PS-03", 30.0)}
+"""Of the kinds that are not the demo's: the plant, the pipe that breaks, and what it lets out."""
+ZONES = {"water": "east", "gas": "west", "heating": "central"}
+
+
+def kind_of(profile: str) -> str:
+    """Return which kind of utility a policy is for; one for any of them is played with water."""
+    kind = load_rule_book(ROOT / "configs", profile, live=False).policy.kind
+    return kind if kind in PLANTS else "water"
+
+
 @pytest.fixture(scope="module")
-def burst(tmp_path_factory) -> Path:
-    """Return the data folder of a control room that saw a burst on real wires."""
-    folder = tmp_path_factory.mktemp("burst")
+def bursts(tmp_path_factory) -> Callable[[str], Path]:
+    """Return a function for the data folder of a control room that saw a burst on real wires."""
+
+    @cache
+    def of(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(f"burst-{kind}")
+        if kind in PLANTS:
+            configs, pipe, m3h = PLANTS[kind]
+            tickets = asyncio.run(play(folder / "plant", configs, pipe=pipe, m3h=m3h))
+            assert [t["number"] for t in tickets] == ["T-000001"]
+        else:
+            _demo(folder)
+        return folder / "plant" / "server"
+
+    return of
+
+
+def _demo(folder: Path) -> None:
     run = DemoRun(folder, ["--for", "75", "--burst-after", "40", "--days", "3"]).start()
     try:
         report = run.finish(220)
     finally:
         run.kill()
     assert report["ticket_id"] == "T-000001"
-    return folder / "plant" / "server"
 
 
 @pytest.fixture(scope="module")
@@ -100,19 +129,21 @@ def decided(profile: str, folder: Path) -> str:
 
 
 @pytest.fixture
-def room(burst: Path, mqtt: Broker, tmp_path: Path):
-    """Return a function that starts a server under a policy on what the plant wrote down."""
+def room(bursts: Callable[[str], Path], mqtt: Broker, tmp_path: Path):
+    """Return a function that starts a server under a policy on what a plant of its kind wrote."""
     data, own = tmp_path / "data", tmp_path / "own"
-    shutil.copytree(burst, data, ignore=shutil.ignore_patterns("servicecore.db*", "door.sock"))
-    (data / "audit-heads.jsonl").unlink(missing_ok=True)
     rooms = []
 
     def start(profile: str) -> ControlRoom:
+        kind = kind_of(profile)
+        not_kept = shutil.ignore_patterns("servicecore.db*", "door.sock", "audit-heads.jsonl")
+        shutil.copytree(bursts(kind), data, ignore=not_kept)
         policy = decided(profile, own)
         sets = ["page.sign_in=true", f"rules.policy={policy}"]
         if policy != profile:
             sets.append(f"rules.folder={json.dumps(str(own))}")
-        rooms.append(ControlRoom(data, mqtt, *sets))
+        configs = PLANTS[kind][0] if kind in PLANTS else "demo"
+        rooms.append(ControlRoom(data, mqtt, *sets, configs=configs))
         return rooms[-1].serving()
 
     yield start
@@ -150,6 +181,7 @@ def test_a_burst_goes_from_the_instruments_to_the_archive(
         work(by)
         last = ticket_of(by["auditor"])
     assert (last["state"], last["steps"]) == ("archived", [])
+    assert last["zone"] == ZONES[kind_of(profile)]
     assert last["policy_rev"] == revision_of(profile, tmp_path / "own")
     server.end()
     audit = run_program("verify-audit", str(tmp_path / "data" / "servicecore.db"), "--json")
@@ -168,7 +200,7 @@ def work(by: dict[str, httpx.Client]) -> None:
 
     not_theirs = by["centre"].post("/api/v1/tickets/T-000001/accept", json={})
     assert not_theirs.status_code == 409
-    assert "crew" in not_theirs.json()["detail"]
+    assert "抢修班组" in not_theirs.json()["detail"]
     for step, state, said in CREW_WAY:
         version = ticket_of(by["crew"])["version"]
         answer = by["crew"].post(

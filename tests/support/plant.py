@@ -212,7 +212,7 @@ async def serving(
     desk = await Desk.open(
         folder / "desk.db", journal=folder / "journal.db", clock=clock, book=book
     )
-    await desk.adopt(registry())
+    await desk.registry_acts.seed(registry())
     app = create_app(desk, history=folder / "historian.db", clock=clock, stop=stop)
     config = uvicorn.Config(
         app, host="127.0.0.1", port=port, log_config=None, lifespan="off", ws="none"

@@ -1,8 +1,10 @@
 """Alarms as dispatchers live with them: independent axes, shelving, floods, and figures.
 
 The axes of ISA-18.2: active, acknowledged, shelved, suppressed, out of service. The first two are
-the engine's; the others are people's and never change the first two. No data is not normal: what is
-silent or out of service cannot clear anything.
+the engine's; the others are people's and never change the first two. Whether a limit is broken is
+the engine's alone to say (server/engine/detectors/limits.py): its votes are the on-delay, its
+margin the deadband, and no data clears nothing. Re-alarm and floods are here, and heard in
+`server/servicecore/standing.py`.
 """
 
 from collections import Counter
@@ -47,37 +49,6 @@ class Axes:
     shelved_until: Instant | None = None
     suppressed_by: str = ""
     is_out_of_service: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
-    """Whether a limit is broken, with on-delay and deadband; `since` is when it began to be."""
-
-    is_active: bool = False
-    since: Instant | None = None
-
-
-def observe(
-    condition: Condition,
-    value: float | None,
-    *,
-    at: Instant,
-    low: float,
-    deadband: float,
-    on_delay_ms: int,
-) -> Condition:
-    """Follow a low limit: active after the delay below it, cleared above limit plus deadband.
-
-    The limit itself passes (不低于). A missing value changes nothing.
-    """
-    if value is None:
-        return condition
-    if condition.is_active:
-        return Condition() if value >= low + deadband else condition
-    if value >= low:
-        return Condition()
-    since = condition.since if condition.since is not None else at
-    return Condition(is_active=at - since >= on_delay_ms, since=since)
 
 
 def shown(axes: Axes, *, at: Instant) -> Shown:

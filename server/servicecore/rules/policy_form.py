@@ -216,7 +216,7 @@ KEYS: dict[str, Key] = {
     "customer.major_project_cny": Key(float, "lower"),
     "extension.report_to": Key(str, "free"),
     "exception.reasons": Key(tuple, "free"),
-    "arrears.day_of_month": Key(float, "free"),
+    "arrears.day_of_month": Key(float, "free", at_least=1),
     "form.copies": Key(float, "higher"),
     "retention.years": Key(float, "higher", at_least=RETENTION_YEARS_MIN),
     "liaison.around_the_clock": Key(bool, "choice", ("False", "True")),
@@ -226,6 +226,7 @@ KEYS: dict[str, Key] = {
     "night.hours": Key(tuple, "free"),
     "verify.quiet_min": Key(float, "higher"),
     "realarm.after_min": Key(float, "lower"),
+    "privacy.ask_reason": Key(bool, "choice", ("False", "True")),
     "shelve.max_h": Key(float, "lower"),
 }
 

@@ -85,19 +85,20 @@ class Database:
         await self._reader.dispose()
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncSession]:
+    async def writing(self, *, is_news: bool = True) -> AsyncIterator[AsyncSession]:
         """Give a session whose work is committed whole at the end, or not at all.
 
-        The revision moves in the same transaction; waiters are told after the commit. Raises
-        `StorageError` when the disk refuses.
+        The revision moves in the same transaction; waiters are told after the commit, unless what
+        is written is no news to any screen. Raises `StorageError` when the disk refuses.
         """
         try:
             async with self._lock, AsyncSession(self._writer, expire_on_commit=False) as session:
                 async with session.begin():
                     yield session
                     await session.flush()
-                    revision = await session.scalar(_MOVE_ON)
-                self.changes.moved_to(revision or 0)
+                    revision = await session.scalar(_MOVE_ON) if is_news else None
+                if is_news:
+                    self.changes.moved_to(revision or 0)
         except SQLAlchemyError as e:
             raise StorageError(f"{self._path}: cannot be written: {e}") from e
 

@@ -199,8 +199,47 @@ class Handover(Row):
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
 
 
+class Disclosure(Row):
+    """Somebody was shown personal data: whose, where, and why if that was asked. Never changed."""
+
+    __tablename__ = "disclosure"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[int]
+    by: Mapped[str] = mapped_column(index=True)
+    subjects: Mapped[list[str]]
+    place: Mapped[str]
+    reason: Mapped[str]
+    keep_until: Mapped[int]
+
+
+class RegistryChange(Row):
+    """An edit of the registry: of what, from what to what, why, and who agreed where two must.
+
+    `loosened` names the must-alarm limits that it loosens; such an edit waits for a second person.
+    """
+
+    __tablename__ = "registry_change"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    at: Mapped[int]
+    by: Mapped[str]
+    subject: Mapped[str]
+    before: Mapped[dict[str, Any]]
+    after: Mapped[dict[str, Any]]
+    reason: Mapped[str]
+    loosened: Mapped[list[str]]
+    state: Mapped[str] = mapped_column(index=True)  # waiting | done | declined
+    decided_by: Mapped[str]
+    decided_at: Mapped[int | None]
+    registry_revision: Mapped[int | None]
+    version: Mapped[int] = mapped_column()
+
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
+
+
 KEPT = (
     *(Case, PolicyRevision, Contact, Work, Operation, PressurePoint, OrgUnit, DutyRow, Call),
-    Handover,
+    *(Handover, Disclosure, RegistryChange),
 )
 """Tables whose rows are never deleted."""

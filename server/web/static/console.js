@@ -41,6 +41,11 @@ function hear(heard) {
   known = new Set(names.flat());
 }
 
+function signed(change, factor, decimals) {
+  if (change === null) return "–";
+  return (change < 0 ? "" : "+") + (change * factor).toFixed(decimals);
+}
+
 function showValues(values) {
   for (const [point, last] of Object.entries(values)) {
     const row = document.getElementById(`point-${point}`);
@@ -48,6 +53,7 @@ function showValues(values) {
     const { factor, decimals } = facts.units[row.dataset.quantity];
     row.querySelector("[data-value]").textContent =
       last.value === null ? "–" : (last.value * factor).toFixed(decimals);
+    row.querySelector("[data-change]").textContent = signed(last.change, factor, decimals);
     row.querySelector("[data-ago]").dataset.ago = last.at;
     row.querySelector("[data-why]").textContent = facts.reasons[last.reason] ?? "";
     row.querySelector("[data-time]").textContent = facts.times[last.time_quality] ?? "";

@@ -10,6 +10,8 @@ from server.servicecore.rules.incident import Act, State
 from server.servicecore.rules.permissions import Actor, Role
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.workorder import Step
+from server.servicecore.standing import Standing
+from server.servicecore.store.trail import SYSTEM
 from telemetry.instant import HOUR_MS, MINUTE_MS, Instant
 from tests.support.plant import AT, burst
 
@@ -20,6 +22,11 @@ CALL = Asked(channel="phone", category="leak", text="water", zone="north", phone
 
 def role(*roles: Role, name: str = "Li") -> Actor:
     return Actor(name=name, roles=frozenset(roles))
+
+
+def stood(standing: dict[str, Standing], alarm: str = ALARM) -> tuple[Shown, bool]:
+    """Return what a list shows of an alarm, and whether it is heard."""
+    return standing[alarm].shown, standing[alarm].is_heard
 
 
 # --- incidents and alarms -------------------------------------------------------------------------
@@ -110,15 +117,15 @@ def test_a_shelved_alarm_is_silent_until_its_end_and_longer_needs_a_leader(run, 
     until = Instant(AT + 9 * HOUR_MS)
 
     async def act(desk: Desk):
-        before = (await desk.cases.shown())[ALARM]
+        before = stood(await desk.cases.shown())
         with pytest.raises(Refused, match="within 8 hours"):
             await desk.cases.shelve(ALARM, actor=role(Role.DISPATCHER), until=until, reason="x")
         await desk.cases.shelve(ALARM, actor=role(Role.SHIFT_LEADER), until=until, reason="x")
-        shelved = (await desk.cases.shown())[ALARM]
+        shelved = stood(await desk.cases.shown())
         with pytest.raises(Refused, match="is shelved until"):
             await desk.cases.shelve(ALARM, actor="Li", until=until, reason="again")
         clock.at = until
-        return before, shelved, (await desk.cases.shown())[ALARM]
+        return before, shelved, stood(await desk.cases.shown())
 
     assert run(act) == (
         (Shown.UNACKNOWLEDGED, True),
@@ -127,16 +134,36 @@ def test_a_shelved_alarm_is_silent_until_its_end_and_longer_needs_a_leader(run, 
     )
 
 
+def test_a_shelf_that_has_ended_is_taken_back_once_and_the_trail_says_so(run, journal, clock):
+    journal.record(*burst(1, at=AT))
+    until = Instant(AT + HOUR_MS)
+
+    async def act(desk: Desk):
+        await desk.cases.shelve(ALARM, actor="Li", until=until, reason="valve work")
+        standing = (await desk.cases.shown())[ALARM]
+        early = await desk.cases.end_shelves()
+        clock.at = until
+        ended = [await desk.cases.end_shelves() for _ in range(2)]
+        last = (await desk.looks.trail()).entries[0]
+        return standing, early, ended, (last.actor, last.verb, last.entity, last.data)
+
+    standing, early, ended, last = run(act)
+
+    assert (standing.until, standing.by, standing.reason) == (until, "Li", "valve work")
+    assert (early, ended) == ([], [[ALARM], []])
+    assert last == (SYSTEM, "unshelve", ALARM, {"until": until})
+
+
 def test_a_seen_alarm_that_nobody_decides_sounds_again(run, journal, clock):
     journal.record(*burst(1, at=AT, mode="confirm"))
     journal.record(effects.AlarmAcknowledged(at=Instant(AT), alarm=ALARM, actor="Li", note=""))
 
     async def act(desk: Desk):
-        calm = (await desk.cases.shown())[ALARM]
+        calm = stood(await desk.cases.shown())
         clock.at += 30 * MINUTE_MS
-        again = (await desk.cases.shown())[ALARM]
+        again = stood(await desk.cases.shown())
         await desk.cases.act(INC, Act.WATCH, actor="Li", text="one point only")
-        return calm[1], again[1], (await desk.cases.shown())[ALARM][1]
+        return calm[1], again[1], stood(await desk.cases.shown())[1]
 
     assert run(act) == (False, True, False)
 
@@ -188,6 +215,6 @@ def test_only_the_engineer_takes_an_alarm_out_of_service(run, journal):
         await desk.cases.set_service(ALARM, actor=role(Role.ENGINEER), is_out=True, reason="x")
         journal.record(burst(1, at=AT + 5)[0])  # the engine raises it once more
         await desk.catch_up()
-        return (await desk.cases.shown())[ALARM]
+        return stood(await desk.cases.shown())
 
     assert run(act) == (Shown.OUT_OF_SERVICE, False)

@@ -6,13 +6,12 @@ import sqlite3
 import pytest
 
 from server.engine import effects
-from server.engine.registry import Registry
 from server.servicecore.desk import ACTOR_LENGTH_MAX, Desk
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.workorder import State, Step
 from telemetry.errors import StorageError
 from telemetry.instant import Instant
-from tests.support.plant import Journal, born, burst, registry, seen
+from tests.support.plant import Journal, born, burst, seen
 
 AT = 1_800_000_000_000
 
@@ -338,17 +337,6 @@ def test_gateways_points_and_dropped_messages_are_kept_for_the_screens(journal, 
         ("north-12/pressure", "contested"),
     ]
     assert [(d.source, d.count) for d in board.dropped] == [("gw-09", 100)]
-
-
-def test_a_changed_registry_is_adopted_and_an_equal_one_is_not(with_desk):
-    changed = Registry(zones=registry().zones, points={})
-
-    async def adopt(desk: Desk, it: Registry):
-        return await desk.adopt(it), await desk.registry()
-
-    assert with_desk(lambda desk: adopt(desk, registry())) == (True, registry())
-    assert with_desk(lambda desk: adopt(desk, registry())) == (False, registry())
-    assert with_desk(lambda desk: adopt(desk, changed)) == (True, changed)
 
 
 def test_follow_carries_out_what_comes_while_it_runs(journal: Journal, with_desk):

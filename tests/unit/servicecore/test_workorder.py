@@ -210,7 +210,7 @@ def test_every_refusal_can_be_worded():
         (
             *("subject", "ticket", "state", "allowed", "step", "actor", "incident", "alarms"),
             *("fields", "tickets", "allowed_words", "due", "date", "clock", "role", "unit"),
-            *("zone", "because"),
+            *("zone", "because", "found", "known"),
         ),
         "x",
     )

@@ -55,7 +55,7 @@ def browse(plant: Path) -> Callable[..., object]:
             desk = await Desk.open(
                 plant / "desk.db", journal=plant / "journal.db", clock=clock, book=book
             )
-            await desk.adopt(registry())
+            await desk.registry_acts.seed(registry())
             await desk.catch_up()
             stop = asyncio.Event()
             app = create_app(

@@ -11,6 +11,7 @@ from server.web.feed import Feed
 from server.web.live import Live
 from server.web.render import SECTIONS, Renderer
 from server.web.screen import Viewer
+from telemetry.instant import Instant
 from tests.support.plant import AT, registry
 
 VIEWER = Viewer(language="en", pressure_unit="kPa", operator="")
@@ -38,7 +39,7 @@ def play(plant, act):
     async def run():
         clock = WallClock()
         desk = await Desk.open(plant / "desk.db", journal=plant / "journal.db", clock=clock)
-        await desk.adopt(registry())
+        await desk.registry_acts.seed(registry())
         await desk.catch_up()
         stop = asyncio.Event()
         feed = Feed(plant / "historian.db", clock)
@@ -64,6 +65,7 @@ def test_a_new_page_gets_every_section_the_values_and_a_heartbeat(plant):
         "at": AT - 1_000,
         "arrived_at": AT - 1_000,
         "value": 281.25,
+        "change": None,
         "quality": 192,
         "reason": "",
         "time_quality": "synchronised",
@@ -96,6 +98,26 @@ def test_a_heartbeat_says_what_is_heard_and_follows_a_change_at_once(plant):
 
     assert set(first) == {"A-000001", "A-000002"}
     assert (between, set(then)) == (["values"], {"A-000002"})
+
+
+def test_what_time_alone_changes_is_sent_too(plant, monkeypatch):
+    async def act(desk, live, stop):
+        await desk.cases.shelve(
+            "A-000001", actor="Li", until=Instant(WallClock().now() + 700), reason="work"
+        )
+        stream = live.stream(VIEWER, -1)
+        _, shelved, _ = await until(stream, "sections")
+        revision = desk.changes.revision
+        _, ended, _ = await until(stream, "sections")
+        return shelved["alarms"], ended, desk.changes.revision - revision
+
+    monkeypatch.setattr("server.web.live.HEARTBEAT_MS", 200)
+    shelved, ended, changes = play(plant, act)
+
+    assert "shelved by Li until" in shelved
+    assert "shelved by Li" not in ended["alarms"]
+    assert 'data-unseen="A-000001"' in ended["alarms"]
+    assert (set(ended), changes) == ({"alarms"}, 0)
 
 
 def test_a_page_that_comes_back_with_what_it_shows_is_sent_nothing_old(plant):

@@ -2,13 +2,19 @@
 
 import json
 import re
+from dataclasses import fields
 
 import httpx
 import pytest
 
 from telemetry.instant import Instant
 from telemetry.sample import TimeQuality
-from tests.support.plant import AT, History, Journal, effects
+from tests.support.books import book
+from tests.support.plant import AT, History, Journal, burst, effects
+
+
+def vars_of(effect) -> dict:
+    return {f.name: getattr(effect, f.name) for f in fields(effect)}
 
 
 async def start_shift(browser: httpx.AsyncClient, name: str) -> None:
@@ -140,6 +146,88 @@ def test_a_refusal_has_the_same_words_on_the_page_and_in_the_api(browse, languag
     assert [page.status_code, script.status_code, api.status_code] == [409, 409, 409]
     assert words in page.text
     assert script.json() == api.json() == {"detail": words}
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", ("shelved by Li until 2", "out of service", "acknowledged by Wang")),
+        ("zh-CN", ("Li 搁置至 2", "停用", "Wang 已确认")),
+    ],
+)
+def test_the_list_shows_each_alarm_as_what_it_is(browse, plant, language, words):
+    journal = Journal(plant / "journal.db")
+    for n in (3, 4):
+        journal.record(*burst(n, at=AT, zone=f"z{n}"))
+    journal.record(effects.AlarmAcknowledged(at=AT, alarm="A-000003", actor="Wang", note=""))
+    journal.close()
+
+    async def act(browser, desk):
+        await start_shift(browser, "Li")
+        await browser.get(f"/language/{language}")
+        until = Instant(AT + 3_600_000)
+        await desk.cases.shelve("A-000001", actor="Li", until=until, reason="阀门检修")
+        await desk.cases.set_service("A-000002", actor="Li", is_out=True, reason="broken")
+        rows = (await browser.get("/api/v1/alarms")).json()
+        return (await browser.get("/")).text, {r["id"]: r for r in rows}
+
+    page, rows = browse(act)
+    cards = re.findall(r'<li id="(A-\d+)" class="card alarm ([^"]*)" data-shown="(\w+)"', page)
+
+    assert [(name, shown, "unseen" in look) for name, look, shown in cards] == [
+        ("A-000004", "unacknowledged", True),
+        ("A-000003", "acknowledged", False),
+        ("A-000002", "out_of_service", False),
+        ("A-000001", "shelved", False),
+    ]
+    assert [w for w in (*words, "阀门检修") if w not in page] == []
+    assert re.findall(r'action="/alarms/(A-\d+)/acknowledge"', page) == ["A-000004"]
+    assert (rows["A-000001"]["shown"], rows["A-000001"]["until"]) == ("shelved", AT + 3_600_000)
+    assert (rows["A-000004"]["is_heard"], rows["A-000001"]["is_heard"]) == (True, False)
+
+
+def test_an_alarm_that_was_seen_and_not_decided_says_that_it_sounds_again(browse, plant):
+    journal = Journal(plant / "journal.db")
+    journal.record(effects.AlarmAcknowledged(at=AT, alarm="A-000002", actor="Wang", note=""))
+    journal.close()
+
+    async def act(browser, desk):
+        await browser.get("/language/en")
+        calm = (await browser.get("/")).text
+        desk.ground.clock.at = Instant(AT + 30 * 60_000)
+        return calm, (await browser.get("/")).text, await desk.cases.heard()
+
+    calm, again, heard = browse(act, book=book("demo-water"))
+    words = "acknowledged by Wang, still undecided: sounds again"
+
+    assert (words in calm, words in again) == (False, True)
+    assert [name for name in heard if name.startswith("A-000002")] == [f"A-000002+{AT}"]
+
+
+def test_in_a_flood_the_unseen_alarms_of_one_incident_are_one_card(browse, plant):
+    async def act(browser, desk):
+        calm = (await browser.get("/", headers={"accept-language": "en"})).text
+        journal = Journal(plant / "journal.db")
+        told = [burst(n, at=AT - 1_000)[0] for n in range(11, 19)]
+        names = tuple(a.alarm for a in told)
+        known = {f.name for f in fields(effects.IncidentUpdated)}
+        facts = {k: v for k, v in vars_of(burst(1, at=AT)[1]).items() if k in known}
+        updated = effects.IncidentUpdated(**{**facts, "alarms": ("A-000001", *names)})
+        journal.record(*told, updated)
+        journal.close()
+        await desk.catch_up()
+        flood = (await browser.get("/", headers={"accept-language": "en"})).text
+        return calm, flood, await desk.cases.heard()
+
+    calm, flood, heard = browse(act)
+    shown = [re.findall(r'<li id="(A-\d+)" class="card alarm', page) for page in (calm, flood)]
+
+    assert shown[0] == ["A-000001", "A-000002"]
+    assert len(shown[1]) == 2
+    assert set(re.findall(r'data-unseen="(A-\d+)"', flood)) == set(heard)  # none is lost
+    assert ("Flood of alarms" in calm, "Flood of alarms" in flood) == (False, True)
+    assert "8 more of the same incident" in flood
+    assert len(set(heard.values())) == 2
 
 
 def test_nobody_acts_before_the_start_of_the_shift(browse):

@@ -1,6 +1,7 @@
 """Contacts, works, orders, shifts, points, figures and the trail on plain pages."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text as sql
@@ -8,6 +9,7 @@ from sqlalchemy import text as sql
 from server.config import PageSection
 from server.servicecore.contacts import VISIT
 from server.servicecore.rules.permissions import Role
+from server.servicecore.rules.policy_form import Sourced
 from telemetry.instant import DAY_MS, HOUR_MS, Instant
 from tests.support.books import book
 from tests.support.plant import AT, History
@@ -97,6 +99,27 @@ def test_a_requester_is_told_how_it_stands_by_ticket_and_telephone_together(brow
     assert 'id="status"' in right.text
     assert wrong.status_code == 409
     assert 'id="status"' not in wrong.text
+
+
+@pytest.mark.requirement("R81")
+def test_the_months_messages_are_owed_on_the_page_until_somebody_says_they_were_sent(browse):
+    rules = book("xinyang-water")
+    day = {"arrears.day_of_month": Sourced(value=31.0, source="site: asked")}
+    rules = replace(rules, policy=replace(rules.policy, values={**rules.policy.values, **day}))
+
+    async def act(browser, desk):
+        await on_shift(browser)
+        before = (await browser.get("/contacts")).text
+        done = await post(browser, "/arrears/sent", text="412 messages")
+        again = await post(browser, "/arrears/sent", text="412 messages")
+        return before, done, again, (await browser.get("/contacts")).text
+
+    before, done, again, after = browse(act, book=rules)
+
+    assert ("due before" in before, 'action="/arrears/sent"' in before) == (True, True)
+    assert (done.status_code, again.status_code) == (303, 409)
+    assert "were sent by Li" in told(again.text)
+    assert ("sent by Li" in after, 'action="/arrears/sent"' in after) == (True, False)
 
 
 # --- works and orders -----------------------------------------------------------------------------
@@ -336,7 +359,13 @@ def test_every_page_is_without_codes_in_both_languages_and_alone_on_the_network(
         await desk.contacts.record(CALL, actor="Li")
         await desk.shifts.open_handover(actor="Li", remarks="")
         paths = ("/contacts", "/contacts/K-000001", "/works", "/shift", "/figures", "/trail")
-        return [(p, await browser.get(p)) for p in (*paths, "/points", "/incidents", "/orders")]
+        paths = (*paths, "/points", "/incidents", "/orders", "/registry", "/access")
+        place = "/registry/points/north-12/pressure"
+        edit = {"zone": "north", "name_zh": "压力", "name_en": "Pressure", "text": "2"}
+        await post(browser, f"{place}/edit", **edit, low="280")
+        await post(browser, f"{place}/edit", **edit, low="270")  # which waits for another
+        paths = (*paths, place, "/registry/zones/north")
+        return [(p, await browser.get(p)) for p in paths]
 
     for path, answer in browse(act, book=book("demo-water")):
         assert answer.status_code == 200, path

@@ -12,7 +12,7 @@ from server.balance.notes import LACKS
 from server.engine.effects import AlarmKind
 from server.servicecore import contacts, plans, shifts
 from server.servicecore.rulebook import load_policy, policy_files
-from server.servicecore.rules import incident, kpi
+from server.servicecore.rules import incident, kpi, registry_edits
 from server.servicecore.rules.alarms import Shown
 from server.servicecore.rules.clocks import Verdict
 from server.servicecore.rules.permissions import Role
@@ -28,7 +28,15 @@ from server.servicecore.rules.workorder import (
     State,
     Step,
 )
-from server.web import acts_cases, acts_orders, acts_registers, order_pages, plan_pages, words
+from server.web import (
+    acts_cases,
+    acts_orders,
+    acts_registers,
+    acts_registry,
+    order_pages,
+    plan_pages,
+    words,
+)
 from server.web.acts import Act
 from server.web.words import CATALOGUES, LANGUAGES
 from telemetry.sample import Reason, TimeQuality
@@ -42,7 +50,7 @@ SOURCES = {
 }
 TABLES = [
     table
-    for module in (acts_cases, acts_orders, acts_registers)
+    for module in (acts_cases, acts_orders, acts_registers, acts_registry)
     for name, table in vars(module).items()
     if isinstance(table, dict) and all(isinstance(act, Act) for act in table.values())
 ]
@@ -119,6 +127,8 @@ def derived_of_registers() -> set[str]:
         *(f"nature.{n}" for n in contacts.NATURES),
         *(f"contact.{s}" for s in ("open", "answered", "ticket", "settled")),
         *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
+        *(f"calendar.{c}" for c in registry_edits.CALENDARS),
+        *(f"change.{s}" for s in ("waiting", "done", "declined")),
         *(f"order.{kind}_{act}" for kind, acts in plans.ACTS.items() for act in acts),
         *(f"health.{h}" for h in plans.HEALTH),
         *(f"duty.{d}" for d in shifts.DUTIES),
@@ -128,6 +138,7 @@ def derived_of_registers() -> set[str]:
         *(f"list.{name}" for name in ("alarms", "shelved", "incidents", "operations", "works")),
         *("list.overdue", "kind.leak", "label.state"),
         *(f"code.{s}" for s in ("ordered", "executed", "taken")),
+        *(f"code.{s}" for s in ("fit", "unfit", "true", "untrue", "given")),
     }
 
 
@@ -168,7 +179,57 @@ def test_a_refusal_is_worded_without_codes(language):
     assert CATALOGUES[language].say("step.reply") in text
 
 
+CODES = {
+    *(str(c) for kind in (State, Step, Category, incident.State, incident.Act, Role) for c in kind),
+    *(w for words in WAIVERS.values() for w in words),
+    *(*contacts.WAIVERS, *contacts.SOURCES, *contacts.NATURES, *incident.EXPLANATIONS),
+    *(*plans.HEALTH, *shifts.DUTIES, *registry_edits.CALENDARS, *Evidence),
+    *(f"{kind} {act}" for kind, acts in plans.ACTS.items() for act in acts),
+    *("phone", "letter", "visit", "telemetry", "web", "planned", "begun", "ended", "taken"),
+    *("waiting", "done", "declined", "ordered", "executed", "merge", "split", "answered"),
+}
+"""What a refusal may say of how something stands, or of what would be allowed."""
+FIELDS = {*MANDATORY, *FORM, *Evidence, *(f"visit.{f}" for f in contacts.VISIT)} | {
+    *("reason", "plan", "id", "kind", "name", "station", "unit", "cause", "zone", "point"),
+}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("fact", ["state", "allowed_words"])
+def test_no_code_is_shown_raw_to_a_person(language, fact):
+    raw = set()
+    for code in CODES:
+        facts = {"subject": "T-1", "state": "-", "allowed_words": "-", fact: code}
+        text = CATALOGUES[language].refusal(Refused("not_in_state", **facts))
+        is_word = language == "en" and code in text and "_" not in code  # as English as they are
+        if re.search(rf"(?<![a-z_]){code}(?![a-z_])", text) and not is_word:
+            raw.add(code)
+
+    assert raw == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_field_that_is_missing_is_named_in_words(language):
+    said = {
+        f: CATALOGUES[language].refusal(Refused("fields_missing", subject="T-1", fields=f))
+        for f in FIELDS
+    }
+
+    assert {f for f, text in said.items() if "visit." in text or (f in text and "_" in f)} == set()
+    if language == "zh-CN":
+        assert {f for f, text in said.items() if f.removeprefix("visit.") in text} == set()
+
+
+def test_a_subject_that_is_a_name_stays_as_it_is():
+    refused = Refused("not_in_state", subject="name", state="open", allowed_words="open")
+    channel = Refused("not_in_state", subject="channel", state="fax", allowed_words="phone, web")
+
+    assert CATALOGUES["zh-CN"].refusal(refused).startswith("name")
+    assert not CATALOGUES["zh-CN"].refusal(channel).startswith("channel")
+    assert "phone" not in CATALOGUES["zh-CN"].refusal(channel)
+
+
 def test_chinese_words_are_chinese():
     latin = {k for k, text in CHINESE.items() if not re.search(r"[一-鿿]", text)}
 
-    assert latin == {"list.comma", "list.semicolon"}
+    assert latin == {"list.colon", "list.comma", "list.semicolon"}

@@ -1,0 +1,343 @@
+"""Edits of the registry by people: one transaction with trail and command, two persons where due.
+
+The desk's database is the registry's master. TOML seeds it when it is empty, and may be adopted
+again by hand; every edit goes to the engine as the whole registry, through its door (decision
+0060).
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from server.engine.commands import CHANGE_REGISTRY
+from server.engine.registry import Inflow, Point, Registry, Storage, Zone
+from server.servicecore.ground import SYSTEM, Ground, ask_engine, find, next_id
+from server.servicecore.rules import registry_edits as rules
+from server.servicecore.rules.permissions import Actor, Person, Right
+from server.servicecore.rules.refusal import Refused
+from server.servicecore.rules.verbs import Verb
+from server.servicecore.store.registers import RegistryChange
+from server.servicecore.store.tables import RegistryRow, SeenPoint
+from telemetry.point import PointId, ZoneId
+from telemetry.units import Quantity
+
+WAITING, DONE, DECLINED = "waiting", "done", "declined"
+FILE = "server.toml"
+SHOWN_MAX = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointEdit:
+    """A point as somebody wants it; limits in the house unit, places in metres."""
+
+    zone: str
+    name_zh: str
+    name_en: str
+    low: float | None = None
+    high: float | None = None
+    x: float | None = None
+    y: float | None = None
+    elevation_m: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZoneEdit:
+    """A zone as somebody wants it; its meters as (point, sign), its tanks as (point, m²)."""
+
+    name_zh: str
+    name_en: str
+    timezone: str
+    calendar: str
+    inflow: tuple[tuple[str, int], ...] = ()
+    storage: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    subject: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    registry: Registry
+
+
+class RegistryActs:
+    """The use cases of the registry."""
+
+    def __init__(self, ground: Ground, waiting: asyncio.Event) -> None:
+        self._ground = ground
+        self._commands_waiting = waiting
+        self._file = Registry()
+
+    async def seed(self, file: Registry) -> bool:
+        """Take what TOML says where nothing is known yet, and say whether that was so.
+
+        From then on pages own the registry; what TOML says is kept to be compared.
+        """
+        self._file = file
+        async with self._ground.database.reading() as session:
+            if await session.get(RegistryRow, 1) is not None:
+                return False
+        async with self._ground.database.writing() as session:
+            session.add(RegistryRow(id=1, revision=1, body=file.to_json()))
+            await self._ground.record(session, SYSTEM, Verb.ADOPT, "registry", after=FILE)
+        return True
+
+    async def revision(self) -> int:
+        """Return how often the registry was changed; 0 before there is one."""
+        async with self._ground.database.reading() as session:
+            row = await session.get(RegistryRow, 1)
+            return 0 if row is None else row.revision
+
+    async def edit_point(
+        self,
+        point: str,
+        wanted: PointEdit,
+        *,
+        actor: Person,
+        reason: str,
+        version: int | None = None,
+    ) -> str:
+        """Change a point's zone, names, limits and place; return the change. Raises `Refused`.
+
+        A point that a gateway names and nobody has accepted yet is accepted so.
+        """
+        async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
+            known = await self._registry(session)
+            old = known.points.get(PointId(point))
+            base = old or await _in_test(session, point)
+            if version is not None and old is not None and version != rules.fingerprint(old):
+                raise Refused("changed", ticket=point)
+            new = replace(
+                base,
+                zone=ZoneId(wanted.zone),
+                name_zh=wanted.name_zh.strip(),
+                name_en=wanted.name_en.strip(),
+                low=wanted.low,
+                high=wanted.high,
+                x=wanted.x,
+                y=wanted.y,
+                elevation_m=wanted.elevation_m,
+            )
+            return await self._ask(
+                session,
+                who,
+                reason,
+                _Wanted(
+                    subject=f"point {point}",
+                    before={} if old is None else asdict(old),
+                    after=asdict(new),
+                    registry=rules.with_point(known, new),
+                ),
+            )
+
+    async def edit_zone(
+        self,
+        zone: str,
+        wanted: ZoneEdit,
+        *,
+        actor: Person,
+        reason: str,
+        version: int | None = None,
+    ) -> str:
+        """Change a zone's names, time, calendar, meters and tanks; return the change."""
+        async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
+            known = await self._registry(session)
+            old = known.zones.get(ZoneId(zone))
+            if old is None:
+                raise Refused("unknown", subject=zone)
+            if version is not None and version != rules.fingerprint(old):
+                raise Refused("changed", ticket=zone)
+            new = replace(
+                old,
+                name_zh=wanted.name_zh.strip(),
+                name_en=wanted.name_en.strip(),
+                timezone=wanted.timezone.strip(),
+                calendar=wanted.calendar,
+                inflow=tuple(Inflow(point=PointId(p), sign=s) for p, s in wanted.inflow),
+                storage=tuple(Storage(point=PointId(p), area_m2=a) for p, a in wanted.storage),
+            )
+            return await self._ask(
+                session,
+                who,
+                reason,
+                _Wanted(
+                    subject=f"zone {zone}",
+                    before=asdict(old),
+                    after=asdict(new),
+                    registry=rules.with_zone(known, new),
+                ),
+            )
+
+    async def adopt_file(self, *, actor: Person, reason: str, version: int | None = None) -> str:
+        """Take the whole registry from TOML again, instead of what pages made of it."""
+        async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
+            known = await self._registry(session)
+            if version is not None and version != rules.fingerprint(known):
+                raise Refused("changed", ticket=FILE)
+            wanted = _Wanted(
+                subject=FILE,
+                before={"fingerprint": rules.fingerprint(known)},
+                after={"registry": self._file.to_json()},
+                registry=self._file,
+            )
+            return await self._ask(session, who, reason, wanted)
+
+    async def decide(
+        self,
+        change: str,
+        *,
+        actor: Person,
+        is_agreed: bool,
+        text: str = "",
+        version: int | None = None,
+    ) -> None:
+        """Agree to, or decline, what another asked for: a must-alarm limit is loosened by two."""
+        async with self._ground.acting(actor, Right.POINTS, text=text) as (session, who):
+            row = await find(session, RegistryChange, change, version=version)
+            if row.state != WAITING:
+                raise Refused(
+                    "not_in_state", subject=change, state=row.state, allowed_words=WAITING
+                )
+            if row.by == who.name and is_agreed:
+                raise Refused("own_request", actor=who.name)
+            if not is_agreed and not text.strip():
+                raise Refused("text_missing", ticket=change, step=Verb.DECLINE)
+            row.decided_by, row.decided_at = who.name, self._ground.now()
+            row.state = DONE if is_agreed else DECLINED
+            verb = Verb.AGREE if is_agreed else Verb.DECLINE
+            await self._ground.record(session, who, verb, change, after=row.state, reason=text)
+            if is_agreed:
+                known = await self._registry(session)
+                await self._apply(session, who, row, _again(known, row))
+        self._commands_waiting.set()
+
+    async def waiting(self) -> list[RegistryChange]:
+        """Return the edits that wait for a second person, the oldest first."""
+        asked = select(RegistryChange).where(RegistryChange.state == WAITING)
+        async with self._ground.database.reading() as session:
+            return list(await session.scalars(asked.order_by(RegistryChange.at).limit(SHOWN_MAX)))
+
+    async def changes(self, subject: str = "") -> Sequence[RegistryChange]:
+        """Return the newest edits of the registry, or of one zone or point of it."""
+        asked = select(RegistryChange).order_by(RegistryChange.id.desc()).limit(SHOWN_MAX)
+        if subject:
+            asked = asked.where(RegistryChange.subject == subject)
+        async with self._ground.database.reading() as session:
+            return list(await session.scalars(asked))
+
+    async def differences(self) -> tuple[str, ...]:
+        """Return the zones and points that TOML and the registry do not have alike."""
+        async with self._ground.database.reading() as session:
+            return rules.differing(self._file, await self._registry(session))
+
+    async def _ask(self, session: AsyncSession, who: Actor, reason: str, wanted: _Wanted) -> str:
+        """Carry out an edit, or keep it for a second person where it loosens a must-alarm limit."""
+        known = await self._registry(session)
+        if wanted.registry == known:
+            raise Refused("no_change", subject=wanted.subject)
+        if not reason.strip():
+            raise Refused("text_missing", ticket=wanted.subject, step=Verb.EDIT)
+        rules.check(wanted.registry)
+        loosened = rules.loosened(known, wanted.registry)
+        row = RegistryChange(
+            id=await next_id(session, RegistryChange, "RC"),
+            at=self._ground.now(),
+            by=who.name,
+            subject=wanted.subject,
+            before=dict(wanted.before),
+            after=dict(wanted.after),
+            reason=reason.strip(),
+            loosened=list(loosened),
+            state=WAITING if loosened else DONE,
+            decided_by="",
+            decided_at=None,
+            registry_revision=None,
+        )
+        session.add(row)
+        await self._ground.record(
+            session,
+            who,
+            Verb.EDIT,
+            row.id,
+            after=row.state,
+            reason=reason,
+            data={"subject": row.subject, "loosened": row.loosened},
+        )
+        if not loosened:
+            await self._apply(session, who, row, wanted.registry)
+            self._commands_waiting.set()
+        return row.id
+
+    async def _apply(
+        self, session: AsyncSession, who: Actor, row: RegistryChange, registry: Registry
+    ) -> None:
+        """Make a registry the present one, and let the engine hear of it, in one transaction."""
+        kept = await session.get(RegistryRow, 1)
+        if kept is None:
+            kept = RegistryRow(id=1, revision=0, body={})
+            session.add(kept)
+        kept.revision += 1
+        kept.body = registry.to_json()
+        row.registry_revision = kept.revision
+        await ask_engine(
+            session,
+            CHANGE_REGISTRY,
+            row.subject,
+            actor=who.name,
+            note=row.reason,
+            at=self._ground.now(),
+            data={"change": row.id, "revision": kept.revision, "before": row.before}
+            | ({"after": row.after} if row.subject != FILE else {}),
+        )
+
+    async def _registry(self, session: AsyncSession) -> Registry:
+        row = await session.get(RegistryRow, 1)
+        return Registry() if row is None else Registry.from_json(row.body)
+
+
+async def _in_test(session: AsyncSession, point: str) -> Point:
+    """Return what a gateway says of a point that nobody has accepted yet."""
+    seen = await session.get(SeenPoint, point)
+    if seen is None:
+        raise Refused("unknown", subject=point)
+    return Point(
+        id=PointId(point),
+        zone=ZoneId(seen.zone),
+        quantity=Quantity(seen.quantity),
+        name_zh="",
+        name_en="",
+        period_ms=seen.period_ms,
+    )
+
+
+def _again(known: Registry, row: RegistryChange) -> Registry:
+    """Return what an edit makes of the present registry; refuse if its subject has moved on."""
+    kind, _, name = row.subject.partition(" ")
+    if row.subject == FILE:
+        if rules.fingerprint(known) != row.before["fingerprint"]:
+            raise Refused("changed", ticket=row.id)
+        return Registry.from_json(row.after["registry"])
+    held = known.points.get(PointId(name)) if kind == "point" else known.zones.get(ZoneId(name))
+    if Registry.from_json(_alone(kind, row.before)) != _only(held):
+        raise Refused("changed", ticket=row.id)
+    wanted = Registry.from_json(_alone(kind, row.after))
+    found = Registry(
+        zones={**known.zones, **wanted.zones}, points={**known.points, **wanted.points}
+    )
+    rules.check(found)
+    return found
+
+
+def _alone(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    items = [dict(body)] if body else []
+    return {"points": items, "zones": []} if kind == "point" else {"points": [], "zones": items}
+
+
+def _only(held: Point | Zone | None) -> Registry:
+    if isinstance(held, Point):
+        return Registry(points={held.id: held})
+    return Registry() if held is None else Registry(zones={held.id: held})

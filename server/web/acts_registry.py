@@ -1,0 +1,153 @@
+"""What an engineer may do to the registry: a point, a zone, a change that waits, TOML once more."""
+
+import math
+from typing import Any
+
+from pydantic import Field
+
+from server.servicecore.registry_acts import PointEdit, ZoneEdit
+from server.servicecore.rules.permissions import Right
+from server.servicecore.rules.refusal import Refused
+from server.web.acts import Act, Code, Doing, Text, Words
+from telemetry.units import to_house
+
+DECIMALS = 9
+"""How far a limit is kept: 0.57 MPa are 570 kPa, whatever a product of doubles says."""
+
+
+class EditPoint(Text):
+    """Zone, names, limits and place; limits in `unit`, where none is named in the house unit."""
+
+    zone: Code
+    name_zh: Code
+    name_en: Code
+    low: Code = ""
+    high: Code = ""
+    unit: Code = ""
+    x: Code = ""
+    y: Code = ""
+    elevation: Code = ""
+    version: int | None = Field(default=None, description="what the form was filled in from")
+
+
+class EditZone(Text):
+    """Names, time, calendar; meters as `point` or `-point`, tanks as `point m²`, a line each."""
+
+    name_zh: Code
+    name_en: Code
+    timezone: Code
+    calendar: Code
+    inflow: Words = ""
+    storage: Words = ""
+    version: int | None = Field(default=None, description="what the form was filled in from")
+
+
+class Versioned(Text):
+    """An answer to what somebody was looking at."""
+
+    version: int | None = None
+
+
+def number_of(text: str, unit: str = "") -> float | None:
+    """Return a number that somebody wrote, in the house unit; None where nothing is written.
+
+    >>> number_of("0.57", "MPa"), number_of(" ")
+    (570.0, None)
+    """
+    if not text.strip():
+        return None
+    try:
+        found = float(text.strip())
+        found = round(to_house(found, unit), DECIMALS) if unit else found
+    except ValueError:
+        raise Refused("number_form", subject=text.strip()) from None
+    if not math.isfinite(found):
+        raise Refused("number_form", subject=text.strip())
+    return found
+
+
+async def _edit_point(it: Doing, said: EditPoint) -> str:
+    wanted = PointEdit(
+        zone=said.zone,
+        name_zh=said.name_zh,
+        name_en=said.name_en,
+        low=number_of(said.low, said.unit),
+        high=number_of(said.high, said.unit),
+        x=number_of(said.x),
+        y=number_of(said.y),
+        elevation_m=number_of(said.elevation),
+    )
+    return await it.desk.registry_acts.edit_point(
+        it.subject, wanted, actor=it.who, reason=said.text, version=said.version
+    )
+
+
+async def _edit_zone(it: Doing, said: EditZone) -> str:
+    lines = [line.strip() for line in said.inflow.splitlines() if line.strip()]
+    meters = tuple((line.lstrip("+-").strip(), -1 if line[0] == "-" else 1) for line in lines)
+    wanted = ZoneEdit(
+        name_zh=said.name_zh,
+        name_en=said.name_en,
+        timezone=said.timezone,
+        calendar=said.calendar,
+        inflow=meters,
+        storage=tuple(_tank(line) for line in said.storage.splitlines() if line.strip()),
+    )
+    return await it.desk.registry_acts.edit_zone(
+        it.subject, wanted, actor=it.who, reason=said.text, version=said.version
+    )
+
+
+def _tank(line: str) -> tuple[str, float]:
+    point, _, area = line.strip().rpartition(" ")
+    found = number_of(area)
+    if not point or found is None or found <= 0:
+        raise Refused("number_form", subject=line.strip())
+    return point.strip(), found
+
+
+async def _decide(it: Doing, said: Versioned, *, is_agreed: bool) -> None:
+    await it.desk.registry_acts.decide(
+        it.subject, actor=it.who, is_agreed=is_agreed, text=said.text, version=said.version
+    )
+
+
+async def _agree(it: Doing, said: Any) -> None:
+    await _decide(it, said, is_agreed=True)
+
+
+async def _decline(it: Doing, said: Any) -> None:
+    await _decide(it, said, is_agreed=False)
+
+
+POINT_EDIT = {
+    "edit": Act(
+        takes=EditPoint,
+        do=_edit_point,
+        right=Right.POINTS,
+        needs=("zone", "name_zh", "name_en", "text"),
+    ),
+}
+ZONE_EDIT = {
+    "edit": Act(
+        takes=EditZone,
+        do=_edit_zone,
+        right=Right.POINTS,
+        needs=("name_zh", "name_en", "timezone", "calendar", "text"),
+    ),
+}
+CHANGE_ACTS = {
+    "agree": Act(takes=Versioned, do=_agree, right=Right.POINTS),
+    "decline": Act(takes=Versioned, do=_decline, right=Right.POINTS, needs=("text",)),
+}
+"""What a second person says of an edit that loosens a must-alarm limit."""
+FILE_ACTS = {
+    "adopt": Act(
+        takes=Versioned,
+        do=lambda it, said: it.desk.registry_acts.adopt_file(
+            actor=it.who, reason=said.text, version=said.version
+        ),
+        right=Right.POINTS,
+        needs=("text",),
+    ),
+}

@@ -1,0 +1,150 @@
+"""The registry on its pages: an engineer's forms, in the reader's unit, with a second person."""
+
+import re
+
+from server.config import PageSection
+from server.servicecore.rules.permissions import Role
+from tests.support.plant import registry
+from tests.unit.web.test_auth import HERE, enter, join
+from tests.unit.web.test_order_pages import on_shift, told
+from tests.unit.web.test_register_pages import PAGE, post
+
+P = "north-12/pressure"
+PLACE = f"/registry/points/{P}"
+EDIT = {"zone": "north", "name_zh": "压力", "name_en": "Pressure", "text": "re-cut"}
+ZONE = {
+    "name_zh": "北区",
+    "name_en": "North",
+    "timezone": "Asia/Shanghai",
+    "calendar": "cn",
+    "inflow": "north-inlet/flow\n-east-inlet/flow",
+    "text": "a second meter",
+}
+WRONG = (
+    {"low": "0,28"},
+    {"low": "nan"},
+    {"low": "400", "high": "300"},
+    {"zone": "atlantis"},
+    {"x": "far"},
+)
+
+
+def fields(page: str) -> dict[str, str]:
+    """Return what the form of a page is filled in with."""
+    inputs = re.findall(r'<input[^>]* name="(\w+)"[^>]* value="([^"]*)"', page)
+    return dict(inputs)
+
+
+def test_limits_are_shown_and_taken_in_the_readers_unit(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        await browser.get("/pressure/MPa")
+        empty = fields((await browser.get(PLACE)).text)
+        done = await post(browser, f"{PLACE}/edit", **EDIT, low="0.57", unit=empty["unit"])
+        await browser.get("/pressure/kPa")
+        kpa = fields((await browser.get(PLACE)).text)
+        await browser.get("/pressure/MPa")
+        mpa = fields((await browser.get(PLACE)).text)
+        typed = {"low": mpa["low"], "unit": "MPa", "version": mpa["version"]}
+        same = await post(browser, f"{PLACE}/edit", **EDIT, **typed)
+        stale = await post(browser, f"{PLACE}/edit", **{**EDIT, **typed, "version": "1"})
+        return empty, done, kpa, mpa, same, stale, (await desk.registry()).points[P].low
+
+    empty, done, kpa, mpa, same, stale, low = browse(act)
+
+    assert (empty["unit"], empty["low"]) == ("MPa", "")
+    assert (done.status_code, done.headers["location"]) == (303, PLACE)
+    assert (kpa["low"], mpa["low"], low) == ("570", "0.57", 570.0)
+    assert (same.status_code, "nothing would change" in told(same.text)) == (409, True)
+    assert (stale.status_code, "changed meanwhile" in told(stale.text)) == (409, True)
+
+
+def test_what_cannot_be_is_refused_with_its_reason_and_what_was_typed(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        answers = [await post(browser, f"{PLACE}/edit", **{**EDIT, **wrong}) for wrong in WRONG]
+        missing = await browser.get("/registry/points/nobody")
+        return answers, missing, await desk.registry()
+
+    answers, missing, known = browse(act)
+
+    assert [a.status_code for a in answers] == [409] * 5
+    words = ("found 0,28", "found nan", "must lie below", "no zone atlantis", "found far")
+    assert [w for w, a in zip(words, answers, strict=True) if w not in told(a.text)] == []
+    assert 'value="0,28"' in answers[0].text
+    assert (missing.status_code, known) == (404, registry())
+
+
+def test_a_zones_meters_and_calendar_are_edited_and_the_page_tells_what_changed(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        done = await post(browser, "/registry/zones/north/edit", **ZONE)
+        wrong = await post(browser, "/registry/zones/north/edit", **{**ZONE, "inflow": P})
+        page = (await browser.get("/registry")).text
+        return done, wrong, page, (await desk.registry()).zones["north"]
+
+    done, wrong, page, zone = browse(act)
+
+    assert done.status_code == 303
+    assert [(i.point, i.sign) for i in zone.inflow] == [
+        ("north-inlet/flow", 1),
+        ("east-inlet/flow", -1),
+    ]
+    assert "is no flow point" in told(wrong.text)
+    assert "Meters: north-inlet/flow 1 → north-inlet/flow 1; east-inlet/flow -1" in page
+    assert 'id="queued"' in page  # no engine here
+    assert 'id="differences"' in page  # the file says otherwise now
+
+
+def test_a_looser_limit_waits_on_the_page_until_a_second_engineer_agrees(browse):
+    async def act(browser, desk):
+        for login in ("eng", "chen"):
+            await join(desk, login, Role.ENGINEER)
+        await join(desk, "li", Role.DISPATCHER)
+        await enter(browser, "eng")
+        await browser.get("/language/en")
+        edit = f"{PLACE}/edit"
+        await browser.post(edit, data={**EDIT, "low": "280"}, headers=HERE)
+        await browser.post(edit, data={**EDIT, "low": "270"}, headers=HERE)
+        waits = (await browser.get("/registry")).text
+        own = await browser.post("/registry/changes/RC-000002/agree", headers=HERE)
+        await enter(browser, "li")
+        page = (await browser.get("/registry")).text
+        not_his = await browser.post(edit, data={**EDIT, "low": "260"}, headers=HERE)
+        await enter(browser, "chen")
+        low = (await desk.registry()).points[P].low
+        agreed = await browser.post("/registry/changes/RC-000002/agree", headers=HERE)
+        return waits, own, page, not_his, low, agreed, (await desk.registry()).points[P].low
+
+    waits, own, page, not_his, low, agreed, after = browse(act, PAGE)
+
+    assert 'action="/registry/changes/RC-000002/agree"' in waits
+    assert 'action="/registry/changes/' not in page
+    assert [a.status_code for a in (own, not_his, agreed)] == [409, 409, 303]
+    assert (low, after) == (280.0, 270.0)
+
+
+def test_programs_edit_in_the_house_unit_and_toml_is_taken_again(browse):
+    async def act(browser, desk):
+        api = "/api/v1/registry"
+        body = {"actor": "Eng", **EDIT, "low": "280"}
+        await browser.post(f"{api}/points/{P}/edit", json=body)
+        changed = (await desk.registry()).points[P].low
+        asked = await browser.post(f"{api}/file/adopt", json={"actor": "Eng", "text": "as was"})
+        waiting = [c.subject for c in await desk.registry_acts.waiting()]
+        own = await browser.post(f"{api}/changes/RC-000002/agree", json={"actor": "Eng"})
+        done = await browser.post(f"{api}/changes/RC-000002/agree", json={"actor": "Chen"})
+        return changed, asked.status_code, waiting, own, done, await desk.registry()
+
+    changed, asked, waiting, own, done, known = browse(act)
+
+    assert (changed, asked, waiting) == (280.0, 200, ["server.toml"])
+    assert own.status_code == 409
+    assert (done.status_code, known) == (200, registry())
+
+
+def test_a_page_without_sign_in_is_the_same(browse):
+    async def act(browser, desk):
+        return (await browser.get("/registry")).status_code, (await browser.get(PLACE)).status_code
+
+    assert browse(act, PageSection()) == (200, 200)
