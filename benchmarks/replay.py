@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
+from mainwatch.load import load_trainer
 from server.engine.effects import AckDue, is_recorded
 from server.engine.engine import Engine
 from server.engine.events import Arrived, Event, Linked, RegistryChanged, Started, Tick
@@ -129,9 +130,14 @@ def replayed(folder: Path) -> dict[str, Any]:
     """Return the figures of a whole recording."""
     best, least, samples, said = float("inf"), float("inf"), 0, 0
     for _ in range(RUNS):
+        recording = open_recording(folder)
         begin, cpu = perf_counter(), process_time()
         played = play_recording(
-            open_recording(folder), Asked(), other=None, progress=lambda _at, _n: None
+            recording,
+            Asked(),
+            other=None,
+            progress=lambda _at, _n: None,
+            trainer=load_trainer({recording.calendar}),
         )
         best = min(best, perf_counter() - begin)
         least = min(least, process_time() - cpu)

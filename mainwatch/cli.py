@@ -188,7 +188,7 @@ def _run_sim(options: argparse.Namespace) -> int:
 
 
 def _run_server(options: argparse.Namespace) -> int:
-    from mainwatch.load import load, refuse, rule_book
+    from mainwatch.load import SHIPPED_CALENDARS, load, load_trainer, refuse, rule_book
     from mainwatch.wall_clock import WallClock
     from server.config import ServerConfig, problems
 
@@ -197,10 +197,14 @@ def _run_server(options: argparse.Namespace) -> int:
     refuse(path, problems(config))
     match options.part:
         case "intake":
-            from server.intake.app import run as part
+            from server.intake.app import run as intake
 
+            calendars = {*SHIPPED_CALENDARS, *(z.calendar for z in config.zone)}
+            trainer = load_trainer(calendars, own=config.rules.folder)
             return _serve(
-                lambda ready, stop: part(config, clock=WallClock(), ready=ready, stop=stop)
+                lambda ready, stop: intake(
+                    config, clock=WallClock(), ready=ready, stop=stop, trainer=trainer
+                )
             )
         case "desk":
             from server.web.app import run as desk

@@ -93,6 +93,9 @@ def rule_book(config: Any) -> Any:
     return load_rule_book(configs_folder(), rules.policy, live=True, own=rules.folder)
 
 
+SHIPPED_CALENDARS = ("cn", "it")
+
+
 def load_trainer(calendars: Iterable[str], own: Path | None = None) -> Any:
     """Return a trainer that knows some working calendars; "none" is one without days off.
 

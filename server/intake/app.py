@@ -24,6 +24,7 @@ from server.intake.door import Door, JournalRule
 from server.intake.journal import Journal
 from server.intake.loop import Intake
 from server.intake.state import StateFile
+from server.learning.trainer import Trainer
 from telemetry.instant import DAY_MS, HOUR_MS, Clock, Instant
 
 log = logging.getLogger("mainwatch.intake")
@@ -31,15 +32,23 @@ log = logging.getLogger("mainwatch.intake")
 Ready = Callable[[dict[str, Any]], None]
 
 
-async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio.Event) -> None:
+async def run(
+    config: ServerConfig,
+    *,
+    clock: Clock,
+    ready: Ready,
+    stop: asyncio.Event,
+    trainer: Trainer | None = None,
+) -> None:
     """Run the only writer of the journal. Raises `StorageError` when its disk refuses.
 
+    Without a trainer nothing is learnt, and limits and falls are all that is judged.
     Whatever it ends with is written to `intake.state` first, for the desk to show.
     """
     said = StateFile(config.server.data)
     try:
         said.make(at=clock.now())
-        await _serve(config, clock, ready, stop, said)
+        await _serve(config, clock, ready, stop, said, trainer)
         said.say(state.ENDED, at=clock.now())
     except (Exception, BaseExceptionGroup) as e:
         said.fell(e, at=clock.now())
@@ -47,7 +56,12 @@ async def run(config: ServerConfig, *, clock: Clock, ready: Ready, stop: asyncio
 
 
 async def _serve(
-    config: ServerConfig, clock: Clock, ready: Ready, stop: asyncio.Event, said: StateFile
+    config: ServerConfig,
+    clock: Clock,
+    ready: Ready,
+    stop: asyncio.Event,
+    said: StateFile,
+    trainer: Trainer | None,
 ) -> None:
     data = config.server.data
     journal = Journal(data / "journal.db")
@@ -68,7 +82,7 @@ async def _serve(
         await asyncio.to_thread(_open_door, door, journal, config)
         serving = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            intake = Intake(config, door, clock)
+            intake = Intake(config, door, clock, trainer)
             tasks.create_task(intake.run(data / "door.sock", stop, serving))
             await serving.wait()
             said.say(state.SERVING, at=clock.now())

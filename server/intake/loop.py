@@ -9,19 +9,29 @@ import asyncio
 import json
 import logging
 from collections.abc import Collection, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from server.config import ServerConfig
 from server.engine.commands import CHANGE_REGISTRY
-from server.engine.events import Arrived, Commanded, Linked, RegistryChanged, Tick
+from server.engine.events import (
+    Arrived,
+    Commanded,
+    Linked,
+    ModelPublished,
+    RegistryChanged,
+    Tick,
+)
 from server.engine.registry import Registry
+from server.history.reader import Reader
 from server.intake import mqtt
 from server.intake.door import Door, Outgoing, Unstamped
-from telemetry.errors import Unavailable
+from server.learning.past import HistorianPast
+from server.learning.trainer import Trainer
+from telemetry.errors import StorageError, Unavailable
 from telemetry.instant import SECOND_MS, Clock, Instant
 
 log = logging.getLogger("mainwatch.intake")
@@ -34,6 +44,8 @@ CROWD = 200
 """Messages that are company enough: with so many waiting nobody waits for more."""
 KEEP_EVERY_S = 1.0
 """How often it is looked whether a segment is to be sealed or a checkpoint to be written."""
+LEARN_EVERY_S = 20.0
+"""How often it is looked whether something is to be learnt: once a day there is."""
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 CANCEL_AGAIN_S = 0.5
 COMMAND_MAX = 64_000_000
@@ -54,7 +66,10 @@ class _Waiting:
 class Intake:
     """Feeds the door and carries out what it lets out."""
 
-    def __init__(self, config: ServerConfig, door: Door, clock: Clock) -> None:
+    def __init__(
+        self, config: ServerConfig, door: Door, clock: Clock, trainer: Trainer | None = None
+    ) -> None:
+        self._trainer = trainer
         self._config = config
         self._door = door
         self._clock = clock
@@ -73,6 +88,7 @@ class Intake:
                     tasks.create_task(self._tick()),
                     tasks.create_task(self._stay_linked()),
                     tasks.create_task(self._keep()),
+                    tasks.create_task(self._learn()),
                 ]
                 ready.set()
                 await stop.wait()
@@ -126,6 +142,24 @@ class Intake:
         while True:
             await asyncio.to_thread(self._door.keep)
             await asyncio.sleep(KEEP_EVERY_S)
+
+    async def _learn(self) -> None:
+        """Train what is due on the historian's past; what was learnt passes the door as events."""
+        while self._trainer is not None:
+            for event in await asyncio.to_thread(self._lessons, self._trainer, self._door.now()):
+                await self._queue.put(_Waiting(make=partial(_stamped, event)))
+            await asyncio.sleep(LEARN_EVERY_S)
+
+    def _lessons(self, trainer: Trainer, now: Instant) -> list[ModelPublished]:
+        registry = self._door.registry
+        if not trainer.zones_due(registry, now):
+            return []
+        try:
+            with closing(Reader(self._config.server.data / "historian.db")) as reader:
+                return trainer.train(registry, HistorianPast(reader), at=now)
+        except StorageError as e:
+            log.warning("nothing was learnt now, it will be tried again: %s", e)
+            return []
 
     async def _stay_linked(self) -> None:
         broker = self._config.broker
@@ -233,3 +267,7 @@ def _commanded(fields: dict[str, str], at: Instant) -> Commanded:
 
 def _line(body: Mapping[str, Any]) -> bytes:
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def _stamped(event: ModelPublished, at: Instant) -> ModelPublished:
+    return replace(event, at=at)

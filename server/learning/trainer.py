@@ -108,15 +108,22 @@ class Trainer:
         `clean` are periods that engineers chose for a zone to be learnt from.
         """
         published = []
+        for zone in self.zones_due(registry, at):
+            day = self._days(zone).day(at)
+            published.append(self._publish(zone, past, day, at, (clean or {}).get(zone.id)))
+            self._last[zone.id] = day
+        return published
+
+    def zones_due(self, registry: Registry, at: Instant) -> list[Zone]:
+        """Return the zones that are to be trained now: those never trained, and each once a day."""
+        found = []
         for name in sorted(registry.zones):
             zone = registry.zones[name]
-            day = self._days(zone).day(at)
-            is_due = at >= self._days(zone).start(day) + AT_MS
-            if self._last.get(name) == day or not (is_due or name not in self._last):
-                continue
-            self._last[name] = day
-            published.append(self._publish(zone, past, day, at, (clean or {}).get(name)))
-        return published
+            days = self._days(zone)
+            day, last = days.day(at), self._last.get(name)
+            if last is None or (last != day and at >= days.start(day) + AT_MS):
+                found.append(zone)
+        return found
 
     def _publish(
         self,

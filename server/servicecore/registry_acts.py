@@ -2,7 +2,7 @@
 
 The desk's database is the registry's master. TOML seeds it when it is empty, and may be adopted
 again by hand; every edit goes to the engine as the whole registry, through its door (decision
-0060).
+0055).
 """
 
 import asyncio

@@ -61,10 +61,7 @@ def create_app(
     page = page or PageSection()
     # No /docs: its page asks a server on the internet for its scripts.
     app = FastAPI(
-        title="Mainwatch",
-        openapi_url="/api/v1/openapi.json",
-        docs_url=None,
-        redoc_url=None,
+        title="Mainwatch", openapi_url="/api/v1/openapi.json", docs_url=None, redoc_url=None
     )
     feed, renderer = Feed(history, clock, sink=sink), Renderer()
     desk.frozen.keep_in(history.parent / FOLDER, feed.pressures)

@@ -31,6 +31,9 @@ SHAPE_MIN = 3
 UNSTEADY = 3.0
 """Mean square of what a steady leak leaves unexplained, in sigmas²; more is no leak."""
 
+DOUBT = 1.0
+"""In sigmas²: how much better demand may explain hours that leave both open."""
+
 CAP = 3.0
 """Of the threshold: where the sum stays while its shape is not that of a leak."""
 
@@ -229,5 +232,5 @@ def leak_of(seen: list[Seen]) -> float | None:
     share = sum(w * s.above * s.expected for w, s in pairs) / size if size > 0 else 0.0
     as_leak = sum(w * (s.above - steady) ** 2 for w, s in pairs)
     as_demand = sum(w * (s.above - share * s.expected) ** 2 for w, s in pairs)
-    is_leak = steady > 0 and as_leak <= as_demand and as_leak <= UNSTEADY * len(seen)
-    return steady if is_leak else None
+    is_leak = as_leak <= as_demand + DOUBT and as_leak <= UNSTEADY * len(seen)
+    return steady if is_leak and steady > 0 else None
