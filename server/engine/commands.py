@@ -3,8 +3,10 @@
 ACKNOWLEDGE_ALARM = "acknowledge_alarm"
 ACKNOWLEDGE_INCIDENT = "acknowledge_incident"
 CLOSE_INCIDENT = "close_incident"
+TELL_OPERATION = "tell_operation"
+"""Its subject is the id of works, of an order or of a permit; its note tells of it as JSON."""
 
-VERBS = (ACKNOWLEDGE_ALARM, ACKNOWLEDGE_INCIDENT, CLOSE_INCIDENT)
+VERBS = (ACKNOWLEDGE_ALARM, ACKNOWLEDGE_INCIDENT, CLOSE_INCIDENT, TELL_OPERATION)
 
 KEYS_MAX = 10_000
 """Keys that are remembered; a desk repeats a command within seconds, not after so many others."""

@@ -4,7 +4,7 @@ Events are taken in runs. Within a run, what arrived becomes one block of arrays
 once; the findings are those of one event after another, whatever the runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -14,7 +14,15 @@ from server.engine.detectors.finding import Finding
 from server.engine.detectors.silence import Silence
 from server.engine.detectors.watch import Watch, watches_of
 from server.engine.effects import Accepted, Effect, GatewayChanged
-from server.engine.events import Event, Imported, Linked, RegistryChanged, Started, Tick
+from server.engine.events import (
+    Event,
+    Imported,
+    Linked,
+    RegistryChanged,
+    Started,
+    Tick,
+)
+from server.engine.operations import Operations, operation_of
 from server.engine.registry import Registry
 from telemetry.instant import Instant
 
@@ -23,6 +31,7 @@ class Detectors:
     """Every detector, over the points of the registry; points in test are not looked at."""
 
     def __init__(self) -> None:
+        self.operations = Operations()
         self._registry = Registry()
         self._watches: list[Watch] = []
         self._names = Names()
@@ -34,8 +43,13 @@ class Detectors:
         """Take in one event and what has arrived with it."""
         return self.run([event], [arrivals])[0]
 
-    def run(self, events: Sequence[Event], arrivals: Sequence[list[Effect]]) -> list[list[Finding]]:
-        """Return the findings of each event."""
+    def run(
+        self,
+        events: Sequence[Event],
+        arrivals: Sequence[list[Effect]],
+        repeated: Collection[int] = (),
+    ) -> list[list[Finding]]:
+        """Return the findings of each event; commands at places in `repeated` came before."""
         found: list[list[Finding]] = [[] for _ in events]
         ticks: list[int] = []
         taken: list[tuple[int, Accepted]] = []
@@ -47,6 +61,9 @@ class Detectors:
             elif isinstance(event, RegistryChanged | Imported | Started | Linked):
                 self._judge(events, ticks, taken, found)
                 found[n] = self._told(event)
+            elif (told := operation_of(event)) is not None and n not in repeated:
+                self._judge(events, ticks, taken, found)
+                self.operations.tell(told, at=event.at)
             for effect in arrived:
                 if isinstance(effect, GatewayChanged):
                     self._judge(events, ticks, taken, found)
@@ -113,7 +130,8 @@ class Detectors:
 
     def _registry_changed(self, event: RegistryChanged) -> list[Finding]:
         """Begin anew in zones that changed; what was learnt about their points is kept."""
-        before, self._watches = self._watches, watches_of(event.registry)
+        self.operations.registry_changed(event.registry)
+        before, self._watches = self._watches, watches_of(event.registry, self.operations)
         self._registry = event.registry
         self._names = Names()
         old = {watch.width_ms: watch for watch in before}
