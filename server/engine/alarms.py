@@ -68,6 +68,7 @@ class Alarms:
             self._alarms[alarm.id] = alarm
             self._by_key[finding.key] = alarm.id
         alarm.is_active = True
+        alarm.is_acknowledged = False  # what was seen was what was told then
         return AlarmRaised(
             at=at,
             alarm=alarm.id,

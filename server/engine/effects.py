@@ -107,8 +107,8 @@ class PointSeen:
 class AlarmRaised:
     """Recorded: a condition needs a person. `severity` 1 is the most severe, 4 the least.
 
-    An alarm that has cleared, but that nobody has acknowledged, is raised again under its old id. So
-    is one that `explained_by`, an operation, no longer explains.
+    An alarm that has cleared, but that nobody has acknowledged, is raised again under its old id.
+    So is one that the operation it was `explained_by` does not explain any more.
     """
 
     at: Instant

@@ -47,8 +47,8 @@ EXPLAINS: Mapping[OperationKind, tuple[AlarmKind, ...]] = {
     OperationKind.HYDRANT: (*_RISES, AlarmKind.PRESSURE_DROP, AlarmKind.PRESSURE_LOW),
     OperationKind.FLUSHING: (*_RISES, AlarmKind.PRESSURE_DROP, AlarmKind.PRESSURE_LOW),
 }
-"""What each kind can cause (docs/explaining.md gives the reasons). A shut valve takes water away and
-so never explains that more flows in; a hydrant lets some out and so never explains a dry zone."""
+"""What each kind can cause (docs/explaining.md gives the reasons). A shut valve takes water away,
+so it never explains that more flows in; a hydrant lets some out, but it never dries a zone up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +72,9 @@ def explain(
             continue
         if finding.onset < operation.begin - EARLY_MS:
             continue
-        beyond = _beyond_place(finding, operation) or _beyond_size(finding, operation, before_m3h)
+        is_placed = operations.is_placed(operation)
+        beyond = _beyond_place(finding, operation, is_placed=is_placed)
+        beyond = beyond or _beyond_size(finding, operation, before_m3h)
         if not beyond:
             return Verdict(operation=operation)
         because = because or f"{name_of(operation)} does not explain it: {beyond}"
@@ -84,13 +86,13 @@ def name_of(operation: Operation) -> str:
     return f"{operation.kind} {operation.id}"
 
 
-def _beyond_place(finding: Finding, operation: Operation) -> str:
+def _beyond_place(finding: Finding, operation: Operation, *, is_placed: bool) -> str:
     """Return which part of a finding lies where an operation cannot be felt."""
     if not operation.points:
         if finding.kind in _INSTRUMENTS:
             return "it names no points"
         is_local = operation.kind in LETS_OUT or finding.kind is AlarmKind.PRESSURE_DROP
-        return "it has no zone" if is_local and not operation.zone else ""
+        return "its zone is not known" if is_local and not is_placed else ""
     if not finding.points:
         return "the place of the finding is not known"
     # Water that is let out lowers a whole zone, and most where it leaves.
@@ -145,7 +147,9 @@ class Explaining:
         told = operation_of(event)
         if told is not None:
             self.operations.tell(told, at=at)
-            found += self._released(at, [k for k, h in self._held.items() if h.operation == told.id])
+            found += self._released(
+                at, [k for k, h in self._held.items() if h.operation == told.id]
+            )
         elif self._held and isinstance(event, Tick):
             found += self._released(at, self._overdue(at))
         return found

@@ -44,7 +44,7 @@ LETS_OUT = (OperationKind.FLUSHING, OperationKind.HYDRANT)
 class Operation:
     """One operation in [begin, end); without `end` nobody has said when it is over.
 
-    `zone` "" is the whole network; `points` "" of them: the whole zone. `m3h` is what a hydrant is
+    `zone` "", or one that is not in the registry, is the whole network; `points` "" of them: the whole zone. `m3h` is what a hydrant is
     to let out, if somebody said so. `is_withdrawn`: it was called off before it began.
     """
 
@@ -87,10 +87,8 @@ def read(note: str) -> Operation:
     """Return the operation that `note_of` wrote. Raises `ValueError` saying what is wrong."""
     try:
         body = json.loads(note)
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise ValueError(f"expected an operation as a JSON object, was {note[:40]!r}")
+    except ValueError as e:
+        raise ValueError(f"expected an operation as JSON, was {note[:40]!r}") from e
     try:
         kind = OperationKind(body["kind"])
         fields: dict[str, Any] = {**body, "kind": kind, "points": tuple(body.get("points", ()))}
@@ -163,11 +161,15 @@ class Operations:
         pump or a regulator is felt in the zone, in those inside it, and in neighbours that hang on
         the same inflow.
         """
-        if operation.zone in ("", zone):
+        if operation.zone == zone or not self.is_placed(operation):
             return True
         if operation.kind in LETS_OUT:
             return zone in self._around(operation.zone)
         return operation.zone in self._around(zone) or self._share_inflow(operation.zone, zone)
+
+    def is_placed(self, operation: Operation) -> bool:
+        """Say whether its zone is known; else it is upstream of all, or nobody knows where."""
+        return operation.zone in self._zones
 
     def disturbs(self, zone: str, begin: Instant, end: Instant) -> bool:
         """Say whether something that changes the inflow was going on in a zone in [begin, end).

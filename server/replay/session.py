@@ -22,6 +22,7 @@ from server.replay.runner import (
     narrowed,
     run_events,
     run_recording,
+    told_of,
 )
 from server.replay.said import Said, Teller, tell
 from server.replay.score import Score, score
@@ -100,6 +101,7 @@ def play_recording(
         start=None if asked.start is None else begin,
         end=asked.end,
         points=frozenset(registry.points),
+        operations=told_of(labels.operations(recording.folder)),
         progress=counted,
     )
     said = tuple(tell(effect for _, effect in stream))

@@ -280,11 +280,6 @@ class Cases:
             found = await session.scalars(
                 select(Alarm).where(Alarm.active | Alarm.acknowledged_at.is_(None))
             )
-            works = list(
-                await session.scalars(
-                    select(Work).where(Work.start <= now, Work.end > now, Work.state == "begun")
-                )
-            )
             live = cases.DECIDED - cases.FINAL
             decided = {
                 alarm
@@ -293,7 +288,7 @@ class Cases:
             }
             shown = {}
             for row in found:
-                axes = axes_of(row, suppressed_by=_suppressing(row, works))
+                axes = axes_of(row)
                 heard = rules.sounds(axes, at=now, decided=row.id in decided, realarm_ms=realarm_ms)
                 shown[row.id] = (rules.shown(axes, at=now), heard)
         return shown
@@ -361,25 +356,16 @@ def new_case(
     )
 
 
-def axes_of(row: Alarm, *, suppressed_by: str = "") -> Axes:
-    """Return an alarm on its axes."""
+def axes_of(row: Alarm) -> Axes:
+    """Return an alarm on its axes; what an operation explains is suppressed by it."""
     seen, until = row.acknowledged_at, row.shelved_until
     return Axes(
         is_active=row.active,
         acknowledged_at=None if seen is None else Instant(seen),
         shelved_until=None if until is None else Instant(until),
-        suppressed_by=suppressed_by,
+        suppressed_by=row.explained_by,
         is_out_of_service=row.is_out_of_service,
     )
-
-
-def _suppressing(row: Alarm, works: Sequence[Work]) -> str:
-    """Return the planned work that an alarm is suppressed by: begun, in its place and time."""
-    for work in works:
-        inside = set(row.points) <= set(work.points) if work.points else row.zone == work.zone
-        if inside and work.start <= row.onset < work.end:
-            return work.id
-    return ""
 
 
 async def _alarms_of(session: AsyncSession, case: Case) -> list[Alarm]:

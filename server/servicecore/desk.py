@@ -73,7 +73,7 @@ class Desk:
         self.shifts = Shifts(self.ground, self.orders)
         self.figures = Figures(self.ground)
         self.looks = Looks(self.ground, self.orders)
-        self.commands_waiting = asyncio.Event()
+        self.commands_waiting = self.ground.commands_waiting
         self.woken = asyncio.Event()
         self.engine_reached = False
 
@@ -186,7 +186,6 @@ class Desk:
             _refuse_acknowledged(row)
             row.asked_by, row.refusal = who.name, ""
             await self._ask_engine(session, "acknowledge_alarm", alarm, who.name, note)
-        self.commands_waiting.set()
 
     async def acknowledge_incident(self, incident: str, *, actor: Person, note: str = "") -> None:
         """Acknowledge every alarm of an incident with one command. Raises `Refused`."""
@@ -199,7 +198,6 @@ class Desk:
             for alarm in unseen:
                 alarm.asked_by, alarm.refusal = who.name, ""
             await self._ask_engine(session, "acknowledge_incident", incident, who.name, note)
-        self.commands_waiting.set()
 
     async def close_incident(self, incident: str, *, actor: Person, note: str = "") -> None:
         """Ask the engine to close an incident without an active alarm. Raises `Refused`."""
@@ -212,7 +210,6 @@ class Desk:
                 raise Refused("active", subject=incident, alarms=", ".join(active))
             row.asked_by, row.refusal = who.name, ""
             await self._ask_engine(session, "close_incident", incident, who.name, note)
-        self.commands_waiting.set()
 
     async def dispatch(self, incident: str, *, actor: Person) -> str:
         """Open the ticket that was proposed for an incident; return its number."""
@@ -297,18 +294,7 @@ class Desk:
         now = self._clock.now()
         act = Act(at=now, actor=actor, entity=subject, verb=verb, reason=note.strip())
         entry = await trail.append(session, act)
-        session.add(
-            Command(
-                key=f"{entry.seq}-{entry.hash[:16]}",  # ours alone, even if this file starts anew
-                at=now,
-                verb=verb,
-                subject=subject,
-                actor=actor,
-                note=note.strip(),
-                state="queued",
-                because="",
-            )
-        )
+        self.ground.ask_engine(session, entry, verb=verb, note=note.strip())
 
 
 def _refuse_acknowledged(alarm: Alarm) -> None:

@@ -178,9 +178,7 @@ class Fall:
         forgotten = [i for i in drops if i not in self._drops and self._event is None]
         return Said(
             findings=findings,
-            is_quiet=not (
-                before or asides or self._event or self._burst_bins or self._supply_bins
-            ),
+            is_quiet=not (before or asides or self._event or self._burst_bins or self._supply_bins),
             forgotten=tuple(range(self._n + 1)) if is_over else tuple(forgotten),
         )
 
@@ -192,8 +190,9 @@ class Fall:
     def withdraw(self, because: str) -> list[Finding]:
         """Take every finding down, as the zone has gone or has changed."""
         present = [self._event] if self._event is not None else []
-        held = [*present, *self._drops.values(), *self._asides.values()]
-        return [finding.gone(because) for finding in {e.finding.key: e.finding for e in held}.values()]
+        found = [e.finding for e in (*present, *self._drops.values())]
+        found += [aside.finding for aside in self._asides.values()]
+        return [finding.gone(because) for finding in {f.key: f for f in found}.values()]
 
     def _search(self, at: Instant, step: Look, past: Past) -> list[Finding]:
         pressures = step.is_valid[: self._n]

@@ -11,6 +11,7 @@ import numpy as np
 from server.engine.detectors.block import TICKS_APART_MS, Block, Names, block_of
 from server.engine.detectors.clocks import Clocks
 from server.engine.detectors.finding import Finding
+from server.engine.detectors.recovery import Recovery
 from server.engine.detectors.silence import Silence
 from server.engine.detectors.watch import Watch, watches_of
 from server.engine.effects import Accepted, Effect, GatewayChanged
@@ -37,6 +38,7 @@ class Detectors:
         self._names = Names()
         self._silence = Silence()
         self._clocks = Clocks()
+        self._recovery = Recovery(self.operations)
         self._last_tick: Instant | None = None
 
     def apply(self, event: Event, arrivals: list[Effect]) -> list[Finding]:
@@ -110,6 +112,7 @@ class Detectors:
         watched = np.flatnonzero(is_watched)
         late = self._clocks.run(block, watched, is_in_time[watched], self._registry.points)
         findings += [(tick, n + 1, f) for tick, f in late]
+        findings += [(tick, n + 2, f) for tick, f in self._recovery.run(block, good)]
         if len(block.ticks):
             self._last_tick = Instant(int(block.ticks[-1]))
         findings.sort(key=lambda f: f[:2])
@@ -122,6 +125,7 @@ class Detectors:
             case Imported():
                 for watch in self._watches:
                     watch.learn_past(event)
+                self._recovery.learn_past(event)
             case Started():
                 self._silence.linked(event.at, is_up=True)
             case Linked():
@@ -142,4 +146,5 @@ class Detectors:
         for watch in old.values():
             findings += watch.withdraw("the zone was taken out of the registry")
         self._silence.registry_changed(event.registry.points, at=event.at)
+        self._recovery.registry_changed(event.registry)
         return findings

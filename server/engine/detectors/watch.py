@@ -217,8 +217,7 @@ def watches_of(registry: Registry, operations: Operations | None = None) -> list
         points = points_of(zone, registry.points)
         by_width.setdefault(width_ms(points, zone.inflow), []).append((zone, points))
     return [
-        Watch(by_width[width], width_ms=width, operations=operations)
-        for width in sorted(by_width)
+        Watch(by_width[width], width_ms=width, operations=operations) for width in sorted(by_width)
     ]
 
 

@@ -114,6 +114,8 @@ def derived_of_registers() -> set[str]:
         *(f"source.{s}" for s in contacts.SOURCES),
         *(f"nature.{n}" for n in contacts.NATURES),
         *(f"contact.{s}" for s in ("open", "answered", "ticket", "settled")),
+        *(f"operation.{k}" for k in plans.KINDS),
+        *(f"way.{w}" for w in ("lower", "higher")),
         *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
         *(f"order.{kind}_{act}" for kind, acts in plans.ACTS.items() for act in acts),
         *(f"health.{h}" for h in plans.HEALTH),
