@@ -44,8 +44,9 @@ LETS_OUT = (OperationKind.FLUSHING, OperationKind.HYDRANT)
 class Operation:
     """One operation in [begin, end); without `end` nobody has said when it is over.
 
-    `zone` "", or one that is not in the registry, is the whole network; `points` "" of them: the whole zone. `m3h` is what a hydrant is
-    to let out, if somebody said so. `is_withdrawn`: it was called off before it began.
+    `zone` "", or one that is not in the registry, is the whole network; no `points` are those of
+    the whole zone. `m3h` is what a hydrant is to let out, if somebody said so. `is_withdrawn`: it
+    was called off before it began.
     """
 
     id: str
