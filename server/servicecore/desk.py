@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.engine.registry import Registry
@@ -244,7 +244,7 @@ class Desk:
             found = await session.scalars(
                 select(Command)
                 .where(Command.state == "queued")
-                .order_by(Command.at, Command.key)
+                .order_by(func.length(Command.key), Command.key)  # by their place in the trail
                 .limit(COMMANDS_PER_READ)
             )
             return list(found)

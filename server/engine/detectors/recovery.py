@@ -35,11 +35,11 @@ WATCHED_MS = 2 * DAY_MS
 """How long after the end it is looked whether all is back."""
 
 DAYS_MIN = 3
-"""With fewer days to compare with, only what no day does to a point is told."""
+"""With fewer days to compare with, only what no day does to a point's pressure is told."""
 
 OFF_SIGMAS, OFF_KPA, OFF_PART = 5.0, 4.0, 0.01
-STRANGE_KPA, STRANGE_PART = 20.0, 0.08
-OFF_FLOW_M3H, OFF_FLOW_PART, STRANGE_FLOW_PART = 5.0, 0.05, 0.5
+STRANGE_KPA, STRANGE_PART = 60.0, 0.2
+OFF_FLOW_M3H, OFF_FLOW_PART = 5.0, 0.05
 BACK_PART = 0.5
 """Of what made it off: so much less, and it is back."""
 
@@ -294,8 +294,7 @@ def _off_of(
     past = np.array([_net(row, signs) for row in usual])
     past = past[~np.isnan(past)]
     if len(past) < DAYS_MIN:
-        strange = STRANGE_FLOW_PART * size if is_flow else max(STRANGE_KPA, STRANGE_PART * size)
-        return _Off(by=by, limit=max(strange, OFF_FLOW_M3H))
+        return None if is_flow else _Off(by=by, limit=max(STRANGE_KPA, STRANGE_PART * size))
     middle = float(np.median(past))
     sigma = 1.4826 * float(np.median(np.abs(past - middle)))
     least = max(OFF_FLOW_M3H, OFF_FLOW_PART * size) if is_flow else max(OFF_KPA, OFF_PART * size)
