@@ -132,6 +132,11 @@ class Operations:
     def __iter__(self) -> Iterator[Operation]:
         return iter(self._known.values())
 
+    @property
+    def is_empty(self) -> bool:
+        """Say whether none is known."""
+        return not self._known
+
     def get(self, name: str) -> Operation | None:
         """Return an operation by its id."""
         return self._known.get(name)

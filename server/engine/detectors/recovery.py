@@ -67,6 +67,7 @@ class Recovery:
         self._column: dict[PointId, int] = {}
         self._means = np.zeros((RING, 0), dtype=np.float32)
         self._slots = np.full(RING, -1, dtype=np.int64)
+        self._newest = -1
         self._open = -1
         self._sums = np.zeros((2, 0))
         self._counts = np.zeros((2, 0))
@@ -123,6 +124,7 @@ class Recovery:
         column = self._table[block.point[good]]
         wanted, column = good[column >= 0], column[column >= 0]
         slot, after = block.at[wanted] // SLOT_MS, block.after[wanted]
+        place = (slot & 1) * len(self._points) + column
         value, taken = block.value[wanted], 0
         found: list[tuple[int, Finding]] = []
         if self._open < 0 and len(block.ticks):
@@ -132,7 +134,7 @@ class Recovery:
             closes = (self._open + 1) * SLOT_MS + CLOSES_MS
             tick = int(np.searchsorted(block.ticks, closes))
             until = int(np.searchsorted(after, tick, side="right"))
-            self._add(slice(taken, until), slot, column, value)
+            self._add(slot[taken:until], place[taken:until], value[taken:until])
             taken = until
             if tick >= len(block.ticks):
                 break
@@ -140,14 +142,15 @@ class Recovery:
             found += [(tick, f) for f in self._close(at)]
         return found
 
-    def _add(self, part: slice, slot: Ints, column: Ints, value: Floats) -> None:
+    def _add(self, slot: Ints, place: Ints, value: Floats) -> None:
         """Add samples one after another; what is of neither of two slots comes too late."""
-        later = slot[part] - self._open
-        for n in (0, 1):
-            chosen = later == n
-            row = (self._open + n) % 2
-            np.add.at(self._sums[row], column[part][chosen], value[part][chosen])
-            np.add.at(self._counts[row], column[part][chosen], 1.0)
+        if not len(slot):
+            return
+        is_open = (slot >= self._open) & (slot <= self._open + 1)
+        if not is_open.all():
+            place, value = place[is_open], value[is_open]
+        np.add.at(self._sums.reshape(-1), place, value)
+        np.add.at(self._counts.reshape(-1), place, 1.0)
 
     def _close(self, at: Instant) -> list[Finding]:
         """Close the open slot and every other that has passed by; look at what must be back."""
@@ -163,12 +166,12 @@ class Recovery:
         return self._look(closed)
 
     def _keep(self, slot: int, sums: Floats, counts: Floats) -> None:
-        if slot < self._slots.max() - RING + 1:
+        if slot <= self._newest - RING:
             return
-        mean = np.full(len(sums), np.nan)
-        np.divide(sums, counts, out=mean, where=counts > 0)
-        self._means[slot % RING] = mean
+        is_said = counts > 0
+        self._means[slot % RING] = np.where(is_said, sums / np.where(is_said, counts, 1.0), np.nan)
         self._slots[slot % RING] = slot
+        self._newest = max(self._newest, slot)
 
     def _row(self, slot: int) -> Floats:
         """Return the means of a slot, NaN where it is not known."""
@@ -179,6 +182,8 @@ class Recovery:
 
     def _look(self, slot: int) -> list[Finding]:
         found: list[Finding] = []
+        if self._operations.is_empty and not self._present:
+            return found
         begin = slot * SLOT_MS
         known = {o.id: o for o in self._operations}
         past = [k for k in self._present if k not in known]
