@@ -101,7 +101,7 @@ def operation_of(
     """Return what is done, without its time."""
     node = chance.choice(names[f"J-{zone.upper()}"])
     pipe = INLETS[zone] if is_inlet else chance.choice(names[f"P-{zone.upper()}"])
-    return {
+    every: dict[str, dict[str, Any]] = {
         "valve": {"kind": "valve_closed", "target": pipe},
         "prv": {
             "kind": "prv_setpoint",
@@ -113,7 +113,8 @@ def operation_of(
         "flushing": {"kind": "large_demand", "target": node, "m3h": chance.randrange(15, 60, 5)},
         "hydrant": {"kind": "hydrant", "target": node, "m3h": chance.randrange(15, 60, 5)},
         "holiday": {"kind": "holiday", "target": "", "factor": chance.choice((1.05, 1.2))},
-    }[kind]
+    }
+    return every[kind]
 
 
 def written(story: Story, folder: Path) -> Path:

@@ -31,7 +31,7 @@ def written(tmp_path_factory):
     return write
 
 
-def as_messages(recording):
+def as_messages(recording):  # noqa: C901  each line is one thing that is heard
     """Yield what an engine says that hears every sample as its gateway would have sent it."""
     registry = recording.registry()
     engine = Engine("mainwatch")
