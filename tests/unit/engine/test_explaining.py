@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from server.engine import essentials
 from server.engine.alarms import Alarms
 from server.engine.commands import TELL_OPERATION
 from server.engine.detectors.finding import Finding
@@ -17,6 +18,7 @@ from server.engine.effects import (
     DispatchRequested,
     IncidentOpened,
 )
+from server.engine.engine import Engine
 from server.engine.events import Commanded, RegistryChanged, Tick
 from server.engine.explaining import Explaining, explain
 from server.engine.incidents import Incidents
@@ -372,3 +374,18 @@ def test_a_block_says_what_its_ticks_say_one_by_one(told_at, minutes):
     ]
 
     assert [(n, f) for n, f in said if f] == [(n, f) for n, f in whole.over(ticks, found) if f]
+
+
+def test_operations_outlive_a_change_of_code():
+    engine, fresh = Engine("mainwatch"), Engine("mainwatch")
+    engine.apply(RegistryChanged(at=AT, registry=towns()))
+    told = operation("hydrant", points=NORTH, m3h=20.5)
+    engine.apply(
+        Commanded(
+            at=AT, key="k", actor="w", verb=TELL_OPERATION, subject=told.id, note=note_of(told)
+        )
+    )
+    essentials.read(essentials.write(engine), fresh, at=AT)
+
+    assert list(fresh._explaining.operations) == list(fresh._detectors.operations) == [told]
+    assert fresh._explaining.operations.is_placed(told)
