@@ -15,7 +15,7 @@ Places = Mapping[str, tuple[str, ...]]
 
 SAYABLE = (
     *("burst", "leak", "supply", "pressure_low", "pressure_drop", "limit", "sensor_fault"),
-    *("silent", "meter_fault", "customer_leak", "regime_change"),
+    *("silent", "meter_fault", "customer_leak", "regime_change", "recovery"),
 )
 """What a control room can say (DESIGN: kinds of `events.jsonl`)."""
 

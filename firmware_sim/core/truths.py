@@ -83,7 +83,7 @@ def operation_row(label: Label, *, end: Instant | None, told: Told) -> dict[str,
     event = label.event
     if not label.is_planned:
         return {}
-    return {
+    row = {
         "id": event.id,
         "kind": _OPERATIONS.get(event.kind, "works"),
         "zone": label.zone,
@@ -91,3 +91,4 @@ def operation_row(label: Label, *, end: Instant | None, told: Told) -> dict[str,
         "to": None if end is None else told(end),
         "note": f"{event.kind} {event.target}".strip(),
     }
+    return row | ({"m3h": event.numbers["m3h"]} if "m3h" in event.numbers else {})

@@ -9,7 +9,13 @@ is the same alarm; afterwards it is a new one.
 
 from dataclasses import dataclass
 
-from server.engine.commands import ACKNOWLEDGE_ALARM, CHANGE_REGISTRY, CLOSE_INCIDENT, VERBS
+from server.engine.commands import (
+    ACKNOWLEDGE_ALARM,
+    CHANGE_REGISTRY,
+    CLOSE_INCIDENT,
+    TELL_OPERATION,
+    VERBS,
+)
 from server.engine.detectors.finding import Finding
 from server.engine.effects import (
     AlarmAcknowledged,
@@ -19,6 +25,7 @@ from server.engine.effects import (
     Effect,
 )
 from server.engine.events import Commanded, Event
+from server.engine.operations import refusal_of
 from telemetry.instant import Instant
 
 
@@ -62,6 +69,7 @@ class Alarms:
             self._alarms[alarm.id] = alarm
             self._by_key[finding.key] = alarm.id
         alarm.is_active = True
+        alarm.is_acknowledged = False  # what was seen was what was told then
         return AlarmRaised(
             at=at,
             alarm=alarm.id,
@@ -75,6 +83,7 @@ class Alarms:
             x=finding.x,
             y=finding.y,
             radius_m=finding.radius_m,
+            explained_by=finding.explained_by,
         )
 
     def _clear(self, at: Instant, finding: Finding) -> list[Effect]:
@@ -100,6 +109,8 @@ class Alarms:
             return ""
         if verb == ACKNOWLEDGE_ALARM:
             return "" if chosen else f"there is no alarm {subject} to acknowledge"
+        if verb == TELL_OPERATION:
+            return refusal_of(event.note)
         if not is_known:
             return f"there is no open incident {subject}"
         active = [alarm.id for alarm in chosen if alarm.is_active]

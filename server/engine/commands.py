@@ -6,7 +6,16 @@ CLOSE_INCIDENT = "close_incident"
 CHANGE_REGISTRY = "change_registry"
 """Says who changed the registry and why; the registry itself comes as an event of its own."""
 
-VERBS = (ACKNOWLEDGE_ALARM, ACKNOWLEDGE_INCIDENT, CLOSE_INCIDENT, CHANGE_REGISTRY)
+TELL_OPERATION = "tell_operation"
+"""Its subject is the id of works, of an order or of a permit; its note tells of it as JSON."""
+
+VERBS = (
+    ACKNOWLEDGE_ALARM,
+    ACKNOWLEDGE_INCIDENT,
+    CLOSE_INCIDENT,
+    CHANGE_REGISTRY,
+    TELL_OPERATION,
+)
 
 KEYS_MAX = 10_000
 """Keys that are remembered; a desk repeats a command within seconds, not after so many others."""

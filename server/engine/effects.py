@@ -108,6 +108,7 @@ class AlarmRaised:
     """Recorded: a condition needs a person. `severity` 1 is the most severe, 4 the least.
 
     An alarm that has cleared, but that nobody has acknowledged, is raised again under its old id.
+    So is one that the operation it was `explained_by` does not explain any more.
     """
 
     at: Instant
@@ -122,6 +123,7 @@ class AlarmRaised:
     x: float | None = None
     y: float | None = None
     radius_m: float | None = None
+    explained_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +147,7 @@ class AlarmAcknowledged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentOpened:
-    """Recorded: alarms with one cause, in one zone."""
+    """Recorded: alarms with one cause, in one zone. Nobody is sent while it is `explained_by`."""
 
     at: Instant
     incident: str
@@ -156,11 +158,12 @@ class IncidentOpened:
     severity: int
     onset: Instant
     because: tuple[str, ...]
+    explained_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentUpdated:
-    """Recorded: an alarm joined, or the incident was recognised as another kind."""
+    """Recorded: an alarm joined, or the incident was recognised as another kind or explained."""
 
     at: Instant
     incident: str
@@ -169,6 +172,7 @@ class IncidentUpdated:
     points: tuple[str, ...]
     severity: int
     because: tuple[str, ...]
+    explained_by: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ pickled between any two events; the pickle is a cache of the fold, never a truth
 """
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 from server.engine.alarms import Alarms
@@ -15,6 +14,7 @@ from server.engine.detectors.stage import Detectors
 from server.engine.effects import Effect
 from server.engine.essentials import number_on
 from server.engine.events import Commanded, Event, ModelPublished, RegistryChanged, Started, Tick
+from server.engine.explaining import Explaining
 from server.engine.hosts import Hosts
 from server.engine.incidents import Incidents
 from server.engine.registry import Registry
@@ -22,7 +22,7 @@ from telemetry.instant import Instant
 
 
 class Engine:
-    """Hosts, detectors, alarms, incidents: each sees the event and what the one before said."""
+    """Hosts, detectors, explaining, alarms, incidents: each sees what the one before said."""
 
     def __init__(self, host_id: str) -> None:
         self.host_id = host_id
@@ -30,6 +30,7 @@ class Engine:
         self.models: dict[str, dict[str, Any]] = {}
         self._hosts = Hosts()
         self._detectors = Detectors()
+        self._explaining = Explaining()
         self._alarms = Alarms()
         self._incidents = Incidents()
         self._keys = Keys()
@@ -45,9 +46,9 @@ class Engine:
         """
         effects: list[tuple[Instant, Effect]] = []
         found = self._detectors.judge(block)
-        for tick, findings in groupby(found, key=lambda told: told[0]):
+        for tick, findings in self._explaining.over(block.ticks, found):
             event = Tick(at=Instant(int(block.ticks[tick])))
-            alarms = self._alarms.apply(event, [f for _, f in findings], ())
+            alarms = self._alarms.apply(event, findings, ())
             all_of_it = [*alarms, *self._incidents.apply(event, alarms)]
             effects += [(event.at, effect) for effect in all_of_it]
         return effects
@@ -58,10 +59,12 @@ class Engine:
         arrivals = [
             self._hosts.apply(e) if new else [] for e, new in zip(events, is_new, strict=True)
         ]
-        findings = self._detectors.run(events, arrivals)
+        repeated = {n for n, new in enumerate(is_new) if not new}
+        findings = self._detectors.run(events, arrivals, repeated)
         effects = []
-        for event, new, arrived, found in zip(events, is_new, arrivals, findings, strict=True):
+        for event, new, arrived, told in zip(events, is_new, arrivals, findings, strict=True):
             self._note(event)
+            found = self._explaining.apply(event, told) if new else told
             if not found and not (new and isinstance(event, Commanded)):
                 effects.append(arrived)
                 continue

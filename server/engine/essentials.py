@@ -1,9 +1,9 @@
 """What outlives a change of code: the engine's knowledge of the field, as plain values.
 
 A pickle is understood by the code that wrote it and by no other. The registry, what was taken in
-from each gateway, its births, who reports which point, the published models, the latest commands
-and the numbers given so far are therefore kept beside it in a form of their own, with a version.
-What the detectors have learnt is not in it: they learn it again from the journal.
+from each gateway, its births, who reports which point, the published models, known operations, the
+latest commands and the numbers given so far are therefore kept beside it in a form of their own,
+with a version. What the detectors have learnt is not in it: they learn it again from the journal.
 """
 
 import json
@@ -32,6 +32,7 @@ def write(engine: "Engine") -> bytes:
         "models": engine.models,
         "hosts": engine._hosts.to_json(),  # noqa: SLF001  the one other file that knows its insides
         "keys": engine._keys.to_json(),  # noqa: SLF001  as above
+        "operations": engine._detectors.operations.to_json(),  # noqa: SLF001  as above
         NUMBERED: list(_numbered(engine)),
     }
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -45,6 +46,9 @@ def read(text: bytes, engine: "Engine", *, at: Instant) -> None:
     engine._keys = Keys.from_json(body["keys"])  # noqa: SLF001  as above
     known = RegistryChanged(at=at, registry=engine.registry)
     engine._detectors.apply(known, [])  # noqa: SLF001  as above
+    engine._explaining.apply(known, [])  # noqa: SLF001  as above
+    for stage in (engine._detectors, engine._explaining):  # noqa: SLF001  as above
+        stage.operations.adopt(body.get("operations", []))  # none in those of older code
     number_on(engine, {NUMBERED: body[NUMBERED]})
 
 

@@ -2,7 +2,8 @@
 
 Hydraulic alarms of a zone within ten minutes belong together; the most telling kind names the
 incident. A supply failure may cross zones and stays one incident. Instruments have incidents of
-their own. An incident closes when all its alarms have cleared and have been acknowledged.
+their own, and so has what an operation explains: nobody is sent for it until it is explained no
+longer. An incident closes when all its alarms have cleared and have been acknowledged.
 """
 
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ _UNSENT = (AlarmKind.REGIME_CHANGE,)
 class _Member:
     is_active: bool = True
     is_acknowledged: bool = False
+    explained_at: Instant | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,7 +61,9 @@ class _Incident:
     severity: int
     last_raised: Instant
     points: list[str]
+    explained_by: str = ""
     is_sent: bool = False
+    proposed_at: Instant | None = None
     members: dict[str, _Member] = field(default_factory=dict)
 
     @property
@@ -69,7 +73,7 @@ class _Incident:
 
     def takes(self, alarm: AlarmRaised) -> bool:
         """Say whether an alarm has the cause of this incident."""
-        if alarm.at - self.last_raised > TOGETHER_MS:
+        if alarm.at - self.last_raised > TOGETHER_MS or alarm.explained_by != self.explained_by:
             return False
         if self.kind is AlarmKind.SUPPLY and alarm.kind is AlarmKind.SUPPLY:
             return True
@@ -151,7 +155,8 @@ class Incidents:
             severity=alarm.severity,
             last_raised=alarm.at,
             points=list(alarm.points),
-            members={alarm.alarm: _Member()},
+            explained_by=alarm.explained_by,
+            members={alarm.alarm: _member(alarm)},
         )
         self._open[incident.id] = incident
         self._by_alarm[alarm.alarm] = incident.id
@@ -165,12 +170,16 @@ class Incidents:
             severity=alarm.severity,
             onset=alarm.onset,
             because=alarm.because,
+            explained_by=alarm.explained_by,
         )
-        return [opened] if alarm.kind in _UNSENT else [opened, self._dispatch(incident, alarm)]
+        if alarm.explained_by or alarm.kind in _UNSENT:
+            return [opened]
+        return [opened, self._dispatch(incident, alarm)]
 
     def _join(self, incident: _Incident, alarm: AlarmRaised) -> list[Effect]:
         is_upgrade = _rank(alarm.kind) > _rank(incident.kind)
-        incident.members[alarm.alarm] = _Member()
+        is_due = _is_due(incident, alarm)
+        incident.members[alarm.alarm] = _member(alarm)
         self._by_alarm[alarm.alarm] = incident.id
         incident.last_raised = alarm.at
         incident.severity = min(incident.severity, alarm.severity)
@@ -181,6 +190,10 @@ class Incidents:
         first = list(alarm.points) if is_upgrade else incident.points
         more = incident.points if is_upgrade else alarm.points
         incident.points = list(dict.fromkeys([*first, *more]))
+        if not alarm.explained_by:
+            incident.explained_by = ""
+        elif incident.explained_by:
+            incident.explained_by = alarm.explained_by
         updated = IncidentUpdated(
             at=alarm.at,
             incident=incident.id,
@@ -189,14 +202,18 @@ class Incidents:
             points=tuple(incident.points),
             severity=incident.severity,
             because=alarm.because,
+            explained_by=incident.explained_by,
         )
-        if is_upgrade and incident.kind in _AUTO and not incident.is_sent:
+        if alarm.explained_by or alarm.kind in _UNSENT:
+            return [updated]
+        if is_due or (is_upgrade and incident.kind in _AUTO and not incident.is_sent):
             return [updated, self._dispatch(incident, alarm)]
         return [updated]
 
     def _dispatch(self, incident: _Incident, alarm: AlarmRaised) -> DispatchRequested:
         is_auto = incident.kind in _AUTO
         incident.is_sent = incident.is_sent or is_auto
+        incident.proposed_at = alarm.at
         return DispatchRequested(
             at=alarm.at,
             incident=incident.id,
@@ -227,6 +244,18 @@ class Incidents:
                 because = f"closed by {event.actor}" + (f": {event.note}" if event.note else "")
             effects.append(IncidentClosed(at=event.at, incident=incident.id, because=(because,)))
         return effects
+
+
+def _member(alarm: AlarmRaised) -> _Member:
+    return _Member(explained_at=alarm.at if alarm.explained_by else None)
+
+
+def _is_due(incident: _Incident, alarm: AlarmRaised) -> bool:
+    """Say whether nobody was sent since an alarm was explained that is so no longer."""
+    known = incident.members.get(alarm.alarm)
+    if alarm.explained_by or known is None or known.explained_at is None:
+        return False
+    return incident.proposed_at is None or incident.proposed_at < known.explained_at
 
 
 def _rank(kind: AlarmKind) -> int:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, TypeAdapter, ValidationError
 
+from server.engine.operations import OperationKind
 from server.history.recording_toml import Stamp
 from server.history.stretch import Float64s, Int32s, Int64s
 from telemetry.errors import ConfigError
@@ -36,17 +37,6 @@ class TruthKind(StrEnum):
     SUPPLY = "supply"
     WORKS = "works"
     CUSTOMER_LEAK = "customer_leak"
-
-
-class OperationKind(StrEnum):
-    """What somebody did to the mains on purpose."""
-
-    WORKS = "works"
-    VALVE = "valve"
-    PUMP = "pump"
-    PRV = "prv"
-    FLUSHING = "flushing"
-    HYDRANT = "hydrant"
 
 
 class ContactKind(StrEnum):
@@ -84,14 +74,20 @@ class Truth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """Works and switching; without `end` it lasts to the end of the recording."""
+    """Works and switching; without `end` it lasts to the end of the recording.
+
+    It was known from its begin on, or from `told_at` if that is earlier. `m3h` is what a hydrant
+    or a washout was to let out.
+    """
 
     id: str
     kind: OperationKind
     begin: Begin
     end: End = None
+    told_at: Stamp | None = None
     zone: str = ""
     points: tuple[str, ...] = ()
+    m3h: Annotated[Number | None, Field(ge=0)] = None
     ordered_by: str = ""
     note: str = ""
 

@@ -13,11 +13,14 @@ from itertools import islice, pairwise
 import numpy as np
 
 from server.engine import essentials
+from server.engine.commands import TELL_OPERATION
 from server.engine.detectors.block import Block
 from server.engine.effects import Effect, is_recorded, to_record
 from server.engine.engine import Engine
-from server.engine.events import Event, Linked, RegistryChanged, Started
+from server.engine.events import Commanded, Event, Linked, RegistryChanged, Started
+from server.engine.operations import Operation, note_of
 from server.engine.registry import Point, Registry
+from server.history import labels
 from server.history.recording import Recording
 from server.history.stretch import NO_GATEWAY, Int64s, Stretch, filled
 from server.intake.journal_reader import JournalReader
@@ -51,11 +54,13 @@ def run_recording(
     end: Instant | None = None,
     points: Collection[str] | None = None,
     trainer: Trainer | None = None,
+    operations: Sequence[Commanded] = (),
     progress: Progress = lambda _at, _samples: None,
 ) -> Iterator[tuple[Instant, Effect]]:
     """Yield what the engine says of the samples read in [start, end), and the instant of each.
 
     A `trainer` is called at the instants at which it is in service, on what was played until then.
+    `operations` are told at their instants, in that order, if the samples go on so long.
     """
     engine = Engine(HOST_ID)
     now = Instant((start if start is not None else recording.begin) - SECOND_MS)
@@ -64,6 +69,8 @@ def run_recording(
         Started(at=now, version="replay", settings={"host_id": HOST_ID}),
         Linked(at=now, up=True),
     ]
+    opening += [replace(told, at=now) for told in operations if told.at <= now]
+    waiting = [told for told in operations if told.at > now]
     for event in opening:
         yield from ((event.at, effect) for effect in engine.apply(event))
     numbers = _Numbers(recording.points, registry)
@@ -73,8 +80,17 @@ def run_recording(
         known = stretch.take(numbers.is_known[stretch.point])
         for whole in _pieces(known, numbers.piece_ms):
             for piece, last in lessons.cut(whole):
+                rest = piece
+                while waiting and waiting[0].at < last:
+                    told = waiting.pop(0)
+                    count = int(np.searchsorted(rest.arrived_at, told.at, side="left"))
+                    ticks = np.arange(now + SECOND_MS, told.at, SECOND_MS, dtype=np.int64)
+                    yield from engine.play(_block(rest.take(slice(0, count)), ticks, numbers))
+                    yield from ((told.at, effect) for effect in engine.apply(told))
+                    now = Instant(int(ticks[-1]) if len(ticks) else now)
+                    rest = rest.take(slice(count, len(rest)))
                 ticks = np.arange(now + SECOND_MS, last, SECOND_MS, dtype=np.int64)
-                yield from engine.play(_block(piece, ticks, numbers))
+                yield from engine.play(_block(rest, ticks, numbers))
                 now = Instant(int(ticks[-1]) if len(ticks) else now)
                 for event, effects in lessons.after(piece, engine, now=now):
                     yield from ((event.at, effect) for effect in effects)
@@ -120,6 +136,34 @@ class _Lessons:
         events = self._trainer.train(self._registry, self._past, at=self._due)
         self._due = self._trainer.due(self._registry, self._due)
         return list(zip(events, engine.run(events), strict=True))
+
+
+def told_of(rows: Iterable[labels.Operation]) -> list[Commanded]:
+    """Return the commands that tell the engine of operations, when each became known."""
+    commands = []
+    for row in rows:
+        operation = Operation(
+            id=row.id,
+            kind=row.kind,
+            zone=row.zone,
+            begin=Instant(row.begin),
+            end=None if row.end is None else Instant(row.end),
+            points=row.points,
+            m3h=row.m3h,
+            note=row.note,
+        )
+        at = row.begin if row.told_at is None else min(row.told_at, row.begin)
+        commands.append(
+            Commanded(
+                at=Instant(at),
+                key=f"operation {row.id}",
+                actor=row.ordered_by,
+                verb=TELL_OPERATION,
+                subject=row.id,
+                note=note_of(operation),
+            )
+        )
+    return sorted(commands, key=lambda told: told.at)
 
 
 class _Numbers:

@@ -71,6 +71,7 @@ class Said:
     y: Number | None = None
     radius_m: Number | None = None
     candidates: tuple[Candidate, ...] = ()
+    explained_by: str = ""
 
 
 class Teller:
@@ -114,6 +115,7 @@ class Teller:
             points=effect.points,
             severity=effect.severity,
             because=effect.because,
+            explained_by=effect.explained_by,
         )
         self._incidents[effect.incident] = said
         return said
@@ -136,6 +138,8 @@ def line_of(said: Said) -> str:
     body["at"] = told_instant(said.at)
     body["onset"] = told_instant(said.onset)
     body.pop("candidates")
+    if not said.explained_by:
+        del body["explained_by"]
     if said.candidates:
         body["candidates"] = [{"node": c.node, "score": c.score} for c in said.candidates]
     return json.dumps(body, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -183,6 +187,7 @@ def _of(
         mode="auto" if is_auto else "confirm",
         onset=effect.onset,
         because=effect.because,
+        explained_by=getattr(effect, "explained_by", ""),
         **where,
     )
 

@@ -232,7 +232,7 @@ def _truth_score(
 def _alarm_at(truth: Truth, lines: Sequence[Said], *, until: int) -> int | None:
     """Return the first alarm of its kind in its zone, from its onset on."""
     for line in lines:
-        if line.event != "alarm" or not truth.begin <= line.at <= until:
+        if line.event != "alarm" or line.explained_by or not truth.begin <= line.at <= until:
             continue
         claims = CLAIMS.get(line.kind, ())
         if truth.kind in claims and (not truth.zone or truth.zone == line.zone):

@@ -23,6 +23,7 @@ from server.replay.runner import (
     narrowed,
     run_events,
     run_recording,
+    told_of,
 )
 from server.replay.said import Said, Teller, tell
 from server.replay.score import Score, score
@@ -107,6 +108,7 @@ def play_recording(
         end=asked.end,
         points=frozenset(registry.points),
         trainer=trainer,
+        operations=told_of(labels.operations(recording.folder)),
         progress=counted,
     )
     said = tuple(tell(effect for _, effect in stream))

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.engine.registry import Registry
@@ -81,7 +81,7 @@ class Desk:
         self.figures = Figures(self.ground)
         self.frozen = FrozenFigures(self.ground, self.figures, self.cases)
         self.looks = Looks(self.ground, self.orders)
-        self.commands_waiting = asyncio.Event()
+        self.commands_waiting = self.ground.commands_waiting
         self.woken = asyncio.Event()
         self.registry_acts = RegistryActs(self.ground, self.commands_waiting)
         self.engine_reached = False
@@ -182,7 +182,6 @@ class Desk:
             _refuse_acknowledged(row)
             row.asked_by, row.refusal = who.name, ""
             await self._ask_engine(session, "acknowledge_alarm", alarm, who.name, note)
-        self.commands_waiting.set()
 
     async def acknowledge_incident(self, incident: str, *, actor: Person, note: str = "") -> None:
         """Acknowledge every alarm of an incident with one command. Raises `Refused`."""
@@ -195,7 +194,6 @@ class Desk:
             for alarm in unseen:
                 alarm.asked_by, alarm.refusal = who.name, ""
             await self._ask_engine(session, "acknowledge_incident", incident, who.name, note)
-        self.commands_waiting.set()
 
     async def close_incident(self, incident: str, *, actor: Person, note: str = "") -> None:
         """Ask the engine to close an incident without an active alarm. Raises `Refused`."""
@@ -208,7 +206,6 @@ class Desk:
                 raise Refused("active", subject=incident, alarms=", ".join(active))
             row.asked_by, row.refusal = who.name, ""
             await self._ask_engine(session, "close_incident", incident, who.name, note)
-        self.commands_waiting.set()
 
     async def dispatch(self, incident: str, *, actor: Person) -> str:
         """Open the ticket that was proposed for an incident; return its number."""
@@ -243,7 +240,7 @@ class Desk:
             found = await session.scalars(
                 select(Command)
                 .where(Command.state == "queued")
-                .order_by(Command.at, Command.key)
+                .order_by(func.length(Command.key), Command.key)  # by their place in the trail
                 .limit(COMMANDS_PER_READ)
             )
             return list(found)

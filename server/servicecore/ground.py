@@ -3,6 +3,7 @@
 Each use case is one transaction: it checks the right, changes its row, and appends to the trail.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar
@@ -17,9 +18,11 @@ from server.servicecore.rules.refusal import Refused
 from server.servicecore.store import trail
 from server.servicecore.store.database import Database
 from server.servicecore.store.registers import PolicyRevision
-from server.servicecore.store.tables import Command, Row
+from server.servicecore.store.tables import Command, Entry, Row
 from server.servicecore.store.trail import Act
 from telemetry.instant import MINUTE_MS, Clock, Instant
+
+_ASKED = "engine was asked"
 
 ACTOR_LENGTH_MAX = 40
 TEXT_LENGTH_MAX = 2_000
@@ -45,6 +48,7 @@ class Ground:
         self.database = database
         self.clock = clock
         self.book = book
+        self.commands_waiting = asyncio.Event()
         self._policies: dict[str, Policy] = {book.policy.revision: book.policy}
 
     def now(self) -> Instant:
@@ -67,6 +71,8 @@ class Ground:
         check(actor, right, unit=unit)
         async with self.database.writing() as session:
             yield session, actor
+        if session.info.pop(_ASKED, False):
+            self.commands_waiting.set()
 
     async def record(
         self,
@@ -79,7 +85,7 @@ class Ground:
         after: str = "",
         reason: str = "",
         data: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> Entry:
         """Append an act to the trail."""
         act = Act(
             at=self.now(),
@@ -91,7 +97,12 @@ class Ground:
             reason=reason.strip(),
             data=data or {},
         )
-        await trail.append(session, act)
+        return await trail.append(session, act)
+
+    def ask_engine(self, session: AsyncSession, entry: Entry, *, verb: str, note: str) -> None:
+        """Let the engine hear of an act, by a command that is committed with its entry."""
+        _queue(session, entry, verb=verb, note=note)
+        session.info[_ASKED] = True
 
     async def adopt_policy(self) -> None:
         """Keep the policy of the book, so that whoever reads an old ticket finds its rules."""
@@ -136,15 +147,18 @@ async def ask_engine(
 ) -> None:
     """Append an act to the trail, with the command that lets the engine hear of it."""
     act = Act(at=at, actor=actor, entity=subject, verb=verb, reason=note.strip(), data=data or {})
-    entry = await trail.append(session, act)
+    _queue(session, await trail.append(session, act), verb=verb, note=note.strip())
+
+
+def _queue(session: AsyncSession, entry: Entry, *, verb: str, note: str) -> None:
     session.add(
         Command(
             key=f"{entry.seq}-{entry.hash[:16]}",  # ours alone, even if this file starts anew
-            at=at,
+            at=entry.at,
             verb=verb,
-            subject=subject,
-            actor=actor,
-            note=note.strip(),
+            subject=entry.entity,
+            actor=entry.actor,
+            note=note,
             state="queued",
             because="",
         )

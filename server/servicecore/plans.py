@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from server.engine.commands import TELL_OPERATION
+from server.engine.operations import Operation as Told
+from server.engine.operations import OperationKind, note_of
+from server.servicecore import told
 from server.servicecore.ground import Ground, find, next_id
 from server.servicecore.rules import extension, kpi
 from server.servicecore.rules.permissions import Actor, Person, Right, check
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.verbs import Verb
 from server.servicecore.store.registers import Operation, PressurePoint, Work
+from server.servicecore.store.tables import Entry
 from telemetry.instant import Instant
+
+KINDS = tuple(str(kind) for kind in OperationKind)
+"""What planned work may do to the water."""
 
 ACTS = {"pump": ("start", "stop"), "valve": ("open", "close")}
 HEALTH = ("good", "doubtful", "broken")
@@ -21,7 +29,10 @@ ROWS_MAX = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """Work that is planned: where, when, why, and how supply is kept up meanwhile (R05)."""
+    """Work that is planned: where, when, why, and how supply is kept up meanwhile (R05).
+
+    `kind` is what it does to the water; flushing and hydrants let out `m3h`, 0 where nobody knows.
+    """
 
     zone: str
     start: Instant
@@ -30,6 +41,8 @@ class Planned:
     plan: str
     points: tuple[str, ...] = ()
     stops_supply: bool = True
+    kind: str = "works"
+    m3h: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,29 +67,36 @@ class Plans:
         async with self._ground.acting(actor, Right.PLAN, text=planned.plan) as (session, who):
             if planned.end <= planned.start:
                 raise Refused("dates")
+            if planned.kind not in KINDS:
+                words = ", ".join(KINDS)
+                raise Refused(
+                    "not_in_state", subject="works", state=planned.kind, allowed_words=words
+                )
             texts = {"cause": planned.cause, "plan": planned.plan, "zone": planned.zone}
             if empty := [name for name, text in texts.items() if not text.strip()]:
                 raise Refused("fields_missing", subject=planned.zone, fields=", ".join(empty))
             name = await next_id(session, Work, "PW")
-            session.add(
-                Work(
-                    id=name,
-                    zone=planned.zone,
-                    points=list(planned.points),
-                    start=planned.start,
-                    end=planned.end,
-                    cause=planned.cause.strip(),
-                    plan=planned.plan.strip(),
-                    stops_supply=planned.stops_supply,
-                    notice="",
-                    noticed_at=None,
-                    state="planned",
-                    by=who.name,
-                )
+            row = Work(
+                id=name,
+                zone=planned.zone,
+                points=list(planned.points),
+                start=planned.start,
+                end=planned.end,
+                cause=planned.cause.strip(),
+                plan=planned.plan.strip(),
+                stops_supply=planned.stops_supply,
+                notice="",
+                noticed_at=None,
+                state="planned",
+                by=who.name,
+                kind=planned.kind,
+                m3h=planned.m3h or None,
             )
-            await self._ground.record(
+            session.add(row)
+            entry = await self._ground.record(
                 session, who, Verb.PLAN, name, after="planned", reason=planned.plan
             )
+            self._tell(session, entry, told.of_work(row))
             return name
 
     async def give_notice(self, work: str, *, actor: Person, text: str) -> None:
@@ -103,13 +123,32 @@ class Plans:
                     limit = self._ground.book.policy.number("notice.outage_over_h")
                     raise Refused("notice_missing", limit=f"{limit:g}")
                 check(who, Right.OVERRIDE)
+            row.begun_at = self._ground.now()
             await self._move(session, row, who, Verb.BEGIN, "begun", override)
+
+    async def prolong(self, work: str, *, actor: Person, end: Instant, text: str) -> None:
+        """Let work last longer than was planned, or shorter: its alarms wait until then."""
+        async with self._ground.acting(actor, Right.PLAN, text=text) as (session, who):
+            row = await find(session, Work, work)
+            if row.state not in ("planned", "begun"):
+                words = "planned, begun"
+                raise Refused("not_in_state", subject=work, state=row.state, allowed_words=words)
+            if end <= row.start:
+                raise Refused("dates")
+            if not text.strip():
+                raise Refused("text_missing", ticket=work, step=Verb.PROLONG)
+            before, row.end = row.end, end
+            entry = await self._ground.record(
+                session, who, Verb.PROLONG, work, reason=text, data={"before": before, "end": end}
+            )
+            self._tell(session, entry, told.of_work(row))
 
     async def end(self, work: str, *, actor: Person, text: str = "") -> None:
         """End planned work: from now on its alarms are heard again."""
         async with self._ground.acting(actor, Right.PLAN, text=text) as (session, who):
             row = await find(session, Work, work)
             _check_state(row, "begun")
+            row.ended_at = self._ground.now()
             await self._move(session, row, who, Verb.END, "ended", text)
 
     async def call_off(self, work: str, *, actor: Person, text: str) -> None:
@@ -131,9 +170,14 @@ class Plans:
         self, session: AsyncSession, row: Work, who: Actor, verb: Verb, state: str, text: str
     ) -> None:
         before, row.state = row.state, state
-        await self._ground.record(
+        entry = await self._ground.record(
             session, who, verb, row.id, before=before, after=state, reason=text
         )
+        self._tell(session, entry, told.of_work(row))
+
+    def _tell(self, session: AsyncSession, entry: Entry, operation: Told) -> None:
+        """Let the engine know of an operation, in the transaction of the act that changed it."""
+        self._ground.ask_engine(session, entry, verb=TELL_OPERATION, note=note_of(operation))
 
     # --- pump and valve orders --------------------------------------------------------------------
 
@@ -148,6 +192,7 @@ class Plans:
         reason: str,
         incident: str = "",
         work: str = "",
+        zone: str = "",
     ) -> str:
         """Order a pump or valve, and return the order's id: who, what, when, why (R06)."""
         async with self._ground.acting(actor, Right.ORDER, text=reason) as (session, who):
@@ -158,26 +203,29 @@ class Plans:
             if empty := [name for name, text in texts.items() if not text.strip()]:
                 raise Refused("fields_missing", subject=kind, fields=", ".join(empty))
             name = await next_id(session, Operation, "OP")
-            session.add(
-                Operation(
-                    id=name,
-                    kind=kind,
-                    station=station,
-                    unit=unit,
-                    act=act,
-                    ordered_by=who.name,
-                    ordered_at=self._ground.now(),
-                    executed_by="",
-                    executed_at=None,
-                    confirmed_by="",
-                    confirmed_at=None,
-                    reason=reason.strip(),
-                    incident=incident,
-                    work=work,
-                )
+            row = Operation(
+                id=name,
+                kind=kind,
+                station=station,
+                unit=unit,
+                act=act,
+                ordered_by=who.name,
+                ordered_at=self._ground.now(),
+                executed_by="",
+                executed_at=None,
+                confirmed_by="",
+                confirmed_at=None,
+                reason=reason.strip(),
+                incident=incident,
+                work=work,
+                zone=zone,
             )
+            session.add(row)
             what = f"{kind} {station} {unit} {act}"
-            await self._ground.record(session, who, Verb.ORDER, name, after=what, reason=reason)
+            entry = await self._ground.record(
+                session, who, Verb.ORDER, name, after=what, reason=reason
+            )
+            self._tell(session, entry, told.of_order(row, zone=await _zone_of(session, row)))
             return name
 
     async def execute(self, order: str, *, actor: Person, by: str, at: Instant) -> None:
@@ -189,7 +237,36 @@ class Plans:
             if not row.ordered_at <= at <= self._ground.now():
                 raise Refused("dates")
             row.executed_by, row.executed_at = by, at
-            await self._ground.record(session, who, Verb.EXECUTE, order, after=by, data={"at": at})
+            entry = await self._ground.record(
+                session, who, Verb.EXECUTE, order, after=by, data={"at": at}
+            )
+            self._tell(session, entry, told.of_order(row, zone=await _zone_of(session, row)))
+            await self._take_back(session, row, who, at)
+
+    async def _take_back(
+        self, session: AsyncSession, row: Operation, who: Actor, at: Instant
+    ) -> None:
+        """Tell the engine that what was switched the other way before is over."""
+        before = await session.scalar(
+            select(Operation)
+            .where(
+                Operation.kind == row.kind,
+                Operation.station == row.station,
+                Operation.unit == row.unit,
+                Operation.executed_at.is_not(None),
+                Operation.executed_at <= at,
+                Operation.id != row.id,
+            )
+            .order_by(Operation.executed_at.desc())
+            .limit(1)
+        )
+        if before is None or before.act != told.BACK[row.act]:
+            return
+        zone = await _zone_of(session, before)
+        entry = await self._ground.record(
+            session, who, Verb.END, before.id, after=row.id, data={"at": at}
+        )
+        self._tell(session, entry, told.of_order(before, zone=zone, taken_back_at=at))
 
     async def confirm(self, order: str, *, actor: Person) -> None:
         """Confirm that an order was carried out: by another than who ordered it."""
@@ -280,6 +357,14 @@ class Plans:
             good=sum(r.health == "good" for r in rows),
             per_10_km2=len(rows) / area * 10 if area else None,
         )
+
+
+async def _zone_of(session: AsyncSession, row: Operation) -> str:
+    """Return the zone of an order: its own, else that of the work that it belongs to."""
+    if row.zone or not row.work:
+        return row.zone
+    work = await session.get(Work, row.work)
+    return "" if work is None else work.zone
 
 
 def _check_state(row: Work, state: str) -> None:

@@ -112,6 +112,7 @@ async def _alarm_raised(session: AsyncSession, effect: AlarmRaised) -> None:
             shelved_by=known.shelved_by if known else "",
             shelf_reason=known.shelf_reason if known else "",
             is_out_of_service=known.is_out_of_service if known else False,
+            explained_by=effect.explained_by,
         )
     )
 
@@ -150,6 +151,7 @@ def _opened(effect: IncidentOpened) -> Incident:
         because=list(effect.because),
         asked_by="",
         refusal="",
+        explained_by=effect.explained_by,
     )
 
 
@@ -162,6 +164,7 @@ async def _incident_updated(session: AsyncSession, effect: IncidentUpdated) -> N
         incident.severity = effect.severity
         incident.because = list(effect.because)
         incident.updated_at = effect.at
+        incident.explained_by = effect.explained_by
     case = await session.get(Case, effect.incident)
     if case is not None:
         case.alarms = list(dict.fromkeys([*case.alarms, *effect.alarms]))

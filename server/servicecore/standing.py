@@ -4,7 +4,7 @@ The one place that lays the engine's alarms, people's shelves, planned works and
 other; the list, the sound and programs read it alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -47,14 +47,11 @@ async def standings(
     session: AsyncSession, *, now: Instant, realarm_ms: int | None
 ) -> dict[str, Standing]:
     """Return how every alarm stands that is active or that nobody has acknowledged."""
-    found = await session.scalars(
-        select(Alarm).where(Alarm.active | Alarm.acknowledged_at.is_(None))
+    found = list(
+        await session.scalars(select(Alarm).where(Alarm.active | Alarm.acknowledged_at.is_(None)))
     )
-    works = list(
-        await session.scalars(
-            select(Work).where(Work.start <= now, Work.end > now, Work.state == "begun")
-        )
-    )
+    explaining = {row.explained_by for row in found}
+    works = {w.id: w for w in await session.scalars(select(Work).where(Work.id.in_(explaining)))}
     live = cases.DECIDED - cases.FINAL
     decided = {
         alarm
@@ -91,28 +88,37 @@ async def is_flood(session: AsyncSession, *, now: Instant) -> bool:
     return rules.in_flood([Instant(row.raised_at) for row in lately], at=now)
 
 
-def axes_of(row: Alarm, *, suppressed_by: str = "") -> Axes:
-    """Return an alarm on its axes."""
+def axes_of(row: Alarm) -> Axes:
+    """Return an alarm on its axes; what an operation explains is suppressed by it."""
     seen, until = row.acknowledged_at, row.shelved_until
     return Axes(
         is_active=row.active,
         acknowledged_at=None if seen is None else Instant(seen),
         shelved_until=None if until is None else Instant(until),
-        suppressed_by=suppressed_by,
+        suppressed_by=row.explained_by,
         is_out_of_service=row.is_out_of_service,
     )
 
 
 def _standing(
-    row: Alarm, works: Sequence[Work], *, now: Instant, is_decided: bool, realarm_ms: int | None
+    row: Alarm,
+    works: Mapping[str, Work],
+    *,
+    now: Instant,
+    is_decided: bool,
+    realarm_ms: int | None,
 ) -> Standing:
-    work = _suppressing(row, works)
-    axes = axes_of(row, suppressed_by=work.id if work else "")
+    axes = axes_of(row)
     shown = rules.shown(axes, at=now)
     heard = rules.sounds(axes, at=now, decided=is_decided, realarm_ms=realarm_ms)
-    if shown is Shown.SUPPRESSED and work is not None:
+    if shown is Shown.SUPPRESSED:
+        work = works.get(row.explained_by)
         return Standing(
-            shown=shown, is_heard=heard, until=Instant(work.end), by=work.id, reason=work.cause
+            shown=shown,
+            is_heard=heard,
+            until=None if work is None else Instant(work.end),
+            by=row.explained_by,
+            reason="" if work is None else work.cause,
         )
     if shown is Shown.SHELVED:
         return Standing(
@@ -123,12 +129,3 @@ def _standing(
             reason=row.shelf_reason,
         )
     return Standing(shown=shown, is_heard=heard)
-
-
-def _suppressing(row: Alarm, works: Sequence[Work]) -> Work | None:
-    """Return the planned work that an alarm is suppressed by: begun, in its place and time."""
-    for work in works:
-        inside = set(row.points) <= set(work.points) if work.points else row.zone == work.zone
-        if inside and work.start <= row.onset < work.end:
-            return work
-    return None

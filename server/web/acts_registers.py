@@ -65,6 +65,8 @@ class Plan(Said):
     plan: Words
     points: Words = ""
     stops_supply: bool = False
+    kind: Code = "works"
+    m3h: float = Field(default=0, ge=0)
 
 
 class Begin(Said):
@@ -74,12 +76,19 @@ class Begin(Said):
     version: int | None = None
 
 
+class Prolong(Text):
+    """Until when it lasts now, and why."""
+
+    end: Moment
+
+
 class Operation(Text):
     """A pump to start or stop, a valve to open or close."""
 
     act: Code
     station: Code
     unit: Code
+    zone: Code = ""
     incident: Code = ""
     work: Code = ""
 
@@ -158,6 +167,8 @@ async def _plan(it: Doing, said: Plan) -> str:
         plan=said.plan,
         points=listed(said.points),
         stops_supply=said.stops_supply,
+        kind=said.kind,
+        m3h=said.m3h,
     )
     return await it.desk.plans.plan(planned, actor=it.who)
 
@@ -173,6 +184,7 @@ async def _order(it: Doing, said: Operation) -> str:
         reason=said.text,
         incident=said.incident,
         work=said.work,
+        zone=said.zone,
     )
 
 
@@ -276,6 +288,14 @@ WORK_NEW = {
 WORK_ACTS = {
     "notice": _of("plans", "give_notice", "text", takes=Text, right=Right.NOTICE, needs=("text",)),
     "begin": _of("plans", "begin", "override", "version", takes=Begin, right=Right.PLAN),
+    "prolong": Act(
+        takes=Prolong,
+        do=lambda it, said: it.desk.plans.prolong(
+            it.subject, actor=it.who, end=it.at(said.end), text=said.text
+        ),
+        right=Right.PLAN,
+        needs=("end", "text"),
+    ),
     "end": _of("plans", "end", "text", takes=Text, right=Right.PLAN),
     "call_off": _of("plans", "call_off", "text", takes=Text, right=Right.PLAN, needs=("text",)),
 }

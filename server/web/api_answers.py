@@ -149,6 +149,10 @@ class WorkAnswer(_Answer):
     noticed_at: int | None
     state: str
     by: str
+    kind: str
+    m3h: float | None
+    begun_at: int | None
+    ended_at: int | None
     version: int
 
 
@@ -169,6 +173,7 @@ class OperationAnswer(_Answer):
     reason: str
     incident: str
     work: str
+    zone: str
 
 
 class RatioAnswer(_Answer):

@@ -5,12 +5,14 @@ Those known here are said anew from the catalogue; any other is shown as it was 
 """
 
 import re
+from datetime import datetime
 
 from server.web.meter_words import METER_SENTENCES
 from server.web.screen import Screen
 from telemetry.units import quantity_of
 
 _NUMBER = r"-?\d+(?:\.\d+)?"
+_OPERATION = r"(?P<operation>works|valve|pump|prv|flushing|hydrant) (?P<id>\S+)"
 _INFLOW = (
     r"zone (?P<zone>\S+) inflow {verb} (?P<change>N) (?P<unit>m3/h), from (?P<before>N) to"
     r" (?P<after>N) m3/h, (?P<times>N) times its usual change"
@@ -52,6 +54,21 @@ _SENTENCES = {
         r"the samples of gateway (?P<gateway>\S+) are dated (?P<seconds>N) s ahead: its clock is"
         r" fast; they are kept, and not judged"
     ),
+    "fact.explained": r"explained by OPERATION",
+    "fact.overdue": (
+        r"OPERATION should have ended at"
+        r" (?P<at>\S+Z)"
+    ),
+    "fact.called_off": (r"OPERATION was called off"),
+    "fact.not_back_kpa": (
+        r"(?P<point>\S+) is (?P<change>N) (?P<unit>kPa) (?P<way>lower|higher) than is usual at"
+        r" this time after what it was before"
+    ),
+    "fact.not_back_flow": (
+        r"zone (?P<zone>\S+) inflow is (?P<change>N) (?P<unit>m3/h) (?P<way>lower|higher) than is"
+        r" usual at this time after what it was before"
+    ),
+    "fact.left_shut": r"a valve may have been left as it was in OPERATION",
     "fact.no_alarm": r"there is no alarm (?P<subject>\S+) to acknowledge",
     "fact.no_incident": r"there is no open incident (?P<subject>\S+)",
     "fact.alarm_silent": r"(?P<subject>\S+) has no data",
@@ -62,7 +79,9 @@ _SENTENCES = {
 }
 
 _KNOWN = {
-    key: re.compile(re.sub(r"\bN\b", _NUMBER.replace("\\", r"\\"), text))
+    key: re.compile(
+        re.sub(r"\bN\b", _NUMBER.replace("\\", r"\\"), text.replace("OPERATION", _OPERATION))
+    )
     for key, text in _SENTENCES.items()
 }
 _MEASURED = ("change", "before", "after", "value", "limit")
@@ -94,6 +113,13 @@ def _outward(screen: Screen, facts: dict[str, str]) -> dict[str, str]:
         shown["point"] = screen.point(facts["point"])
     if "zone" in facts:
         shown["zone"] = screen.zone(facts["zone"])
+    say = screen.viewer.words.say
+    if "operation" in facts:
+        shown["operation"] = say(f"operation.{facts['operation']}")
+    if "way" in facts:
+        shown["way"] = say(f"way.{facts['way']}")
+    if "at" in facts:
+        shown["at"] = screen.minute(round(datetime.fromisoformat(facts["at"]).timestamp() * 1000))
     if "reason" in facts:
         shown["reason"] = screen.viewer.words.reasons().get(facts["reason"], facts["reason"])
     return shown

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from server.servicecore.plans import ACTS, HEALTH
+from server.servicecore.plans import KINDS as WORK_KINDS
 from server.servicecore.rules.routing import CREW
 from server.servicecore.shifts import DUTIES
 from server.servicecore.store.registers import Operation, Work
@@ -23,7 +24,10 @@ from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
 from telemetry.instant import DAY_MS, Instant
 
 SHOWN_MS = 60 * DAY_MS
-_WORK_NOW = {"planned": ("notice", "begin", "call_off"), "begun": ("end",)}
+_WORK_NOW = {
+    "planned": ("notice", "begin", "prolong", "call_off"),
+    "begun": ("end", "prolong"),
+}
 KINDS = (
     *("branch", CREW, "repair_division", "leak_team", "department", "centre", "operators"),
     *("instrument", "laboratory", "enforcement", "technical_owner", "engineering", "operations"),
@@ -70,6 +74,7 @@ async def _works_page(sheet: Sheet, request: Request, told: Told) -> Response:
     screen = await sheet.screen(request)
     words, now = screen.viewer.words, sheet.clock.now()
     works = await sheet.desk.plans.works(Instant(now - SHOWN_MS), Instant(now + 365 * DAY_MS))
+    kinds: dict[str, Options] = {"kind": [(k, words.say(f"operation.{k}")) for k in WORK_KINDS]}
     zones: dict[str, Options] = {"zone": screen.zones()} if screen.zones() else {}
     acts = [(f"{k} {a}", words.say(f"order.{k}_{a}")) for k, of in ACTS.items() for a in of]
     new = []
@@ -81,7 +86,7 @@ async def _works_page(sheet: Sheet, request: Request, told: Told) -> Response:
                 WORK_NEW,
                 "new",
                 "/works",
-                choices=zones,
+                choices=zones | kinds,
                 values={"stops_supply": True},
                 label=words.say("do.plan"),
             )
@@ -94,7 +99,7 @@ async def _works_page(sheet: Sheet, request: Request, told: Told) -> Response:
                 OPERATION_NEW,
                 "new",
                 "/operations",
-                choices={"act": acts},
+                choices={"act": acts, **_zones_or_none(screen)},
                 label=words.say("do.order"),
             )
         )
@@ -107,7 +112,11 @@ async def _works_page(sheet: Sheet, request: Request, told: Told) -> Response:
                 WORK_ACTS,
                 act,
                 f"/works/{row.id}",
-                values={"version": row.version, "text": row.notice if act == "notice" else ""},
+                values={
+                    "version": row.version,
+                    "text": row.notice if act == "notice" else "",
+                    "end": screen.field(Instant(row.end)),
+                },
             )
             for act in _WORK_NOW.get(row.state, ())
             if may_act(request, WORK_ACTS[act])
@@ -131,6 +140,13 @@ async def _works_page(sheet: Sheet, request: Request, told: Told) -> Response:
         operations=[(o, operation_forms(o)) for o in await sheet.desk.looks.operations()],
         new=new,
     )
+
+
+def _zones_or_none(screen: Screen) -> dict[str, Options]:
+    """Return what an order may be felt in: a zone, or the whole network."""
+    if not screen.zones():
+        return {}
+    return {"zone": [("", screen.viewer.words.say("choose.none")), *screen.zones()]}
 
 
 async def _shift_page(sheet: Sheet, request: Request, told: Told) -> Response:

@@ -2,15 +2,56 @@
 
 import pickle
 import random
+from dataclasses import replace
 
 import pytest
 
+from server.engine.commands import TELL_OPERATION
 from server.engine.engine import Engine
-from server.engine.events import Linked, RegistryChanged, Started, Tick
+from server.engine.events import Commanded, Linked, RegistryChanged, Started, Tick
+from server.engine.operations import Operation, OperationKind, note_of
 from tests.scenarios.town_stream import INFLOW, START, Burst, Town, pressure, registry
 from tests.unit.engine.wire import Wire, reading
 
 SECONDS = 1_500
+
+
+def told(at, name, kind, begin, end, **more):
+    """Return the command that tells of an operation, between so many seconds from now."""
+    operation = Operation(
+        id=name,
+        kind=OperationKind(kind),
+        zone="north",
+        begin=at + 1000 * begin,
+        end=at + 1000 * end,
+        **more,
+    )
+    return Commanded(
+        at=at,
+        key=f"{name} {at}",
+        actor="wang",
+        verb=TELL_OPERATION,
+        subject=name,
+        note=note_of(operation),
+    )
+
+
+def operations(seed, s, at):
+    """Return what is told at a second: a hydrant, works told twice, a flushing called off."""
+    hydrant = {"m3h": 60.0} if seed % 2 else {}
+    match s:
+        case 470:
+            return [told(at, "H-1", "hydrant", 10, 170, **hydrant)]
+        case 850 if seed % 3:
+            works = told(at, "W-2", "works", -100, 4_000, points=(pressure(2),))
+            return [works, works]
+        case 1_090:
+            return [told(at, "H-3", "flushing", -90, 8_000)]
+        case 1_200:
+            off = told(at, "H-3", "flushing", -200, 8_000, is_withdrawn=True)
+            return [replace(off, key="no sense", note="{"), off]
+        case _:
+            return []
 
 
 def stream(seed):
@@ -54,6 +95,7 @@ def stream(seed):
             events += [wire.nbirth(at), wire.dbirth(at, "d", names)]
         if s == 900:
             events.append(RegistryChanged(at=at, registry=registry(low=290.0)))
+        events += operations(seed, s, at)
         if s < asleep <= s + 240:  # the machine slept, or a batch stalled
             continue
         if chance.random() < 0.95:
@@ -83,6 +125,8 @@ def test_runs_of_any_length_and_restarts_say_what_single_events_say(seed):
     said = one_by_one(events)
 
     text = "".join(said)
+    if seed in (0, 3):  # in the others the points of a burst happen to be mute
+        assert "explained by flushing H-3" in text and "flushing H-3 was called off" in text
     assert "AlarmRaised" in text and "AlarmCleared" in text and "IncidentOpened" in text
     for longest in (3, 40, 900, 10_000):
         again = in_runs(events, random.Random(longest), longest)

@@ -5,8 +5,9 @@ import pytest
 from mainwatch.cli import main
 from server.engine.engine import Engine
 from server.engine.events import Arrived, Linked, RegistryChanged, Started, Tick
+from server.history.labels import operations
 from server.history.recording import open_recording
-from server.replay.runner import after_ms, run_recording
+from server.replay.runner import after_ms, run_recording, told_of
 from server.replay.said import line_of, tell
 from server.replay.speaking import scans_of, speakers_of
 from tests.house.tree import ROOT
@@ -30,7 +31,7 @@ def written(tmp_path_factory):
     return write
 
 
-def as_messages(recording):
+def as_messages(recording):  # noqa: C901  each line is one thing that is heard
     """Yield what an engine says that hears every sample as its gateway would have sent it."""
     registry = recording.registry()
     engine = Engine("mainwatch")
@@ -45,8 +46,14 @@ def as_messages(recording):
     for speaker in speakers:
         for message in speaker.births(now):
             yield from engine.apply(Arrived(at=now, topic=message.topic, payload=message.payload))
+    told = told_of(operations(recording.folder))
     for stretch in recording.stretches():
         for came, rows in scans_of(stretch, recording.points, registry.points):
+            while told and told[0].at <= came:
+                while now + 1_000 < told[0].at:
+                    now += 1_000
+                    yield from engine.apply(Tick(at=now))
+                yield from engine.apply(told.pop(0))
             while now + 1_000 < came:
                 now += 1_000
                 yield from engine.apply(Tick(at=now))
@@ -59,15 +66,19 @@ def as_messages(recording):
         yield from engine.apply(Tick(at=now))
 
 
-@pytest.mark.parametrize("story", ["burst-at-night", "town-blackout", "dead-device"])
+@pytest.mark.parametrize(
+    "story", ["burst-at-night", "town-blackout", "dead-device", "works-announced"]
+)
 def test_a_recording_says_what_its_messages_say(written, story):
     recording = written(story)
-    played = run_recording(recording, recording.registry())
+    told = told_of(operations(recording.folder))
+    played = run_recording(recording, recording.registry(), operations=told)
 
     said = [line_of(s) for s in tell(effect for _, effect in played)]
 
     assert said
     assert said == [line_of(s) for s in tell(as_messages(recording))]
+    assert any("explained_by" in line for line in said) == (story == "works-announced")
 
 
 def test_what_is_said_is_in_order_of_time(written):

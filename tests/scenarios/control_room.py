@@ -10,18 +10,21 @@ from server.config import ServerConfig
 from server.engine.effects import AlarmRaised, IncidentOpened, IncidentUpdated
 from server.engine.engine import Engine
 from server.engine.events import Imported, Linked, RegistryChanged, Started, Tick
+from server.history.labels import operations
 from server.history.recording import days
+from server.replay.runner import told_of
 from tests.unit.engine.wire import Wire, reading
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """An alarm: what, where and when."""
+    """An alarm: what, where and when, and by which operation it is explained."""
 
     at: int
     kind: str
     zone: str
     alarm: str
+    explained_by: str = ""
     incident: str = ""
 
 
@@ -69,7 +72,14 @@ class Room:
         self.waiting.clear()
         for e in effects:
             if isinstance(e, AlarmRaised):
-                self.said.append(Said(at=e.at, kind=e.kind.value, zone=e.zone, alarm=e.alarm))
+                said = Said(
+                    at=e.at,
+                    kind=e.kind.value,
+                    zone=e.zone,
+                    alarm=e.alarm,
+                    explained_by=e.explained_by,
+                )
+                self.said.append(said)
             elif isinstance(e, IncidentOpened | IncidentUpdated):
                 self.incidents.update(dict.fromkeys(e.alarms, e.incident))
 
@@ -94,10 +104,13 @@ def listen(folder: Path, server_toml: Path, *, past: Path | None, cadence_s: int
     apply(wire.dbirth(start, "field", names))
     # No clock of a real control room stands still between two scans.
     ticks, now = 1000 * max(1, cadence_s // 10), start
+    told = told_of(operations(folder))
     for came, at, scan in rows:
         while now + ticks <= came:
             now += ticks
             apply(Tick(at=now))
+        while told and told[0].at <= came:
+            apply(replace(told.pop(0), at=came))
         metrics = [_metric(name_of[p], at, v, r, came) for p, v, r in scan if p in name_of]
         apply(wire.ddata(came, "field", metrics))
     for _ in range(5):

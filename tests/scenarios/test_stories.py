@@ -78,7 +78,9 @@ def test_a_story_happens_and_is_judged_as_it_says(name, folders):
 
     server = CONFIGS / told.scenario.town / "server.toml"
     said = listen(with_events, server, past=past, cadence_s=told.scenario.cadence_s)
-    kinds = {s.kind for s in said}
+    explained = {e.id for e in told.event if e.planned}
+    assert {s.explained_by for s in said} <= explained | {""}
+    kinds = {s.kind for s in said if not s.explained_by}
     assert kinds.isdisjoint(told.expect.must_not_say), said
     assert len({s.incident for s in said if s.kind == "supply"}) <= 1, said
     for say in told.expect.must_say:

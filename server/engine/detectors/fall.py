@@ -5,16 +5,19 @@ the inflow counts as unknown). Rates are judged against each column's own scale,
 Works on bins of up to 15 s. Late samples do not reach it. docs/detection.md tells its limits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from server.engine.detectors.aside import Aside
 from server.engine.detectors.finding import Finding
 from server.engine.detectors.grid import Bools, Floats
 from server.engine.detectors.place import SHARE_MIN, Place, place_of
 from server.engine.detectors.scales import RECENT, REFERENCE, Scales
 from server.engine.detectors.steps import Look, Ring
 from server.engine.effects import AlarmKind
+from server.engine.explaining import explain
+from server.engine.operations import Operations
 from server.engine.registry import Point
 from telemetry.instant import HOUR_MS, MINUTE_MS, Instant
 
@@ -49,6 +52,9 @@ CLEAR_PART = 0.4
 REBASE_MS = 30 * MINUTE_MS
 REBASE_SUPPLY_MS = 4 * HOUR_MS
 UPGRADE_BINS = 30
+
+GROWN = 1.2
+"""What has grown by a fifth since it was found has another size."""
 
 BURST_SEVERITY, SUPPLY_SEVERITY, DROP_SEVERITY = 1, 2, 3
 
@@ -128,8 +134,17 @@ class Said:
 class Fall:
     """What is found in one zone, and what may be about to be. `frozen` are its references."""
 
-    def __init__(self, zone: str, points: tuple[Point, ...], *, width_ms: int, slow: int) -> None:
+    def __init__(
+        self,
+        zone: str,
+        points: tuple[Point, ...],
+        *,
+        width_ms: int,
+        slow: int,
+        operations: Operations,
+    ) -> None:
         self._zone = zone
+        self._operations = operations
         self._points = points
         self._n = len(points)
         self._width_ms = width_ms
@@ -137,6 +152,7 @@ class Fall:
         self.frozen = np.full(self._n + 1, np.nan)
         self._event: _Event | None = None
         self._drops: dict[int, _Event] = {}
+        self._asides: dict[str, Aside] = {}
         self._burst_bins = 0
         self._supply_bins = 0
         self._drop_bins = np.zeros(self._n, dtype=np.int64)
@@ -144,23 +160,25 @@ class Fall:
     @property
     def is_busy(self) -> bool:
         """Say whether every bin must be looked at: something is found, or half confirmed."""
-        is_held = self._event is not None or bool(self._drops)
+        is_held = self._event is not None or bool(self._drops) or bool(self._asides)
         return (
             is_held or self._burst_bins > 0 or self._supply_bins > 0 or bool(self._drop_bins.any())
         )
 
     def update(self, at: Instant, step: Look, past: Past) -> Said:
         """Judge one more bin: the pressures, then the net inflow."""
-        before, drops = self._event, list(self._drops)
+        before, drops, asides = self._event, list(self._drops), len(self._asides)
+        findings = self._watch_asides(at, step)
         if self._event is not None:
-            findings = self._watch_event(at, self._event, step, past)
+            findings += self._watch_event(at, self._event, step, past)
         else:
-            findings = [*self._watch_drops(step), *self._search(at, step, past)]
+            findings += [*self._watch_drops(step), *self._search(at, step, past)]
         is_over = before is not None and self._event is None
+        is_over = is_over or len(self._asides) < asides
         forgotten = [i for i in drops if i not in self._drops and self._event is None]
         return Said(
             findings=findings,
-            is_quiet=not (before or self._event or self._burst_bins or self._supply_bins),
+            is_quiet=not (before or asides or self._event or self._burst_bins or self._supply_bins),
             forgotten=tuple(range(self._n + 1)) if is_over else tuple(forgotten),
         )
 
@@ -172,7 +190,9 @@ class Fall:
     def withdraw(self, because: str) -> list[Finding]:
         """Take every finding down, as the zone has gone or has changed."""
         present = [self._event] if self._event is not None else []
-        return [e.finding.gone(because) for e in [*present, *self._drops.values()]]
+        found = [e.finding for e in (*present, *self._drops.values())]
+        found += [aside.finding for aside in self._asides.values()]
+        return [finding.gone(because) for finding in {f.key: f for f in found}.values()]
 
     def _search(self, at: Instant, step: Look, past: Past) -> list[Finding]:
         pressures = step.is_valid[: self._n]
@@ -301,12 +321,58 @@ class Fall:
                 f"after {minutes} min the present state is the new reference; what was found may"
                 f" go on, {what} is still {left:.1f} {unit} off"
             )
+        elif event.bins == UPGRADE_BINS:
+            return self._put_aside(at, event, columns, left)
         else:
             return []
+        self._end_event()
+        return [] if event.finding.key in self._asides else [event.finding.gone(because)]
+
+    def _end_event(self) -> None:
         self._event = None
         self.frozen[:] = np.nan
         self.begin_anew()
-        return [event.finding.gone(because)]
+
+    def _put_aside(
+        self, at: Instant, event: _Event, columns: list[int], left: float
+    ) -> list[Finding]:
+        """Search on beside what an operation explains; tell if it has outgrown that."""
+        key, sign = event.finding.key, -1 if columns == [self._n] else 1
+        before = self._asides.get(key)
+        finding, grown = event.finding, []
+        if sign < 0 and left > GROWN * event.size:
+            finding = replace(finding, estimate_m3h=round(left, 2), is_growth=True)
+            grown = [finding] if before is None else []
+        held_m3h = 0.0 if before is None or sign > 0 else before.size
+        if explain(finding, self._operations, at=at, before_m3h=held_m3h).operation is not None:
+            self._asides[key] = before or Aside(
+                finding=event.finding,
+                size=max(event.size, left),
+                columns=tuple(columns),
+                before=self.frozen.copy(),
+                sign=sign,
+            )
+            if before is not None:
+                before.size += max(event.size, left)
+            self._end_event()
+        return grown
+
+    def _watch_asides(self, at: Instant, step: Look) -> list[Finding]:
+        """Wait until what was put aside has gone, or has outlived its operation for long."""
+        gone = []
+        for key, aside in list(self._asides.items()):
+            if aside.is_over(step):
+                because = "what was explained has gone"
+            else:
+                is_late = explain(aside.finding, self._operations, at=at).operation is None
+                aside.late_bins = aside.late_bins + 1 if is_late else 0
+                if aside.late_bins * self._width_ms < REBASE_MS:
+                    continue
+                because = "the present state is the new reference; what was found may go on"
+            del self._asides[key]
+            if self._event is None or self._event.finding.key != key:
+                gone.append(aside.finding.gone(because))
+        return gone
 
     def _search_drops(
         self, at: Instant, step: Look, strong: Bools, scales: ZoneScales, *, is_held: bool

@@ -21,6 +21,7 @@ from server.engine.detectors.finding import Finding
 from server.engine.detectors.grid import Bools, Floats, Ints
 from server.engine.detectors.scales import FIVE_MS, LESSON_BINS, Scales
 from server.engine.detectors.steps import Look, Ring, Steps, growth_of, look
+from server.engine.operations import Operations
 from server.engine.registry import Point
 from telemetry.instant import Instant
 
@@ -42,7 +43,9 @@ class Wells:
 class Falls:
     """The fall detectors of zones side by side."""
 
-    def __init__(self, zones: tuple[Wells, ...], *, width_ms: int) -> None:
+    def __init__(
+        self, zones: tuple[Wells, ...], *, width_ms: int, operations: Operations | None = None
+    ) -> None:
         self._width_ms = width_ms
         self._growth = growth_of(width_ms)
         ends = np.cumsum([z.width for z in zones])
@@ -55,7 +58,11 @@ class Falls:
         is_flow[self._flows] = True
         self.scales = Scales(floor=np.full(n, 0.2), is_flow=is_flow)
         self.ring = Ring(n)
-        self.machines = [Fall(z.zone, z.pressures, width_ms=width_ms, slow=z.slow) for z in zones]
+        known = Operations() if operations is None else operations
+        self.machines = [
+            Fall(z.zone, z.pressures, width_ms=width_ms, slow=z.slow, operations=known)
+            for z in zones
+        ]
         self._was_quiet = np.zeros(len(zones), dtype=np.bool_)
         self._last = np.full(n, np.nan)
         self._lesson: tuple[int, int] = (-1, -1)

@@ -10,7 +10,8 @@ from telemetry.instant import Instant
 class Finding:
     """A condition of one subject: a point, a gateway, or "" for the zone itself.
 
-    `is_present` is False in the finding that says that the condition has gone.
+    `is_present` is False in the finding that says that the condition has gone. `explained_by` is
+    the operation that explains it, `is_growth` says that it is known already and was found larger.
     """
 
     kind: AlarmKind
@@ -25,6 +26,8 @@ class Finding:
     x: float | None = None
     y: float | None = None
     radius_m: float | None = None
+    explained_by: str = ""
+    is_growth: bool = False
 
     @property
     def key(self) -> str:

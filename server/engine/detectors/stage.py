@@ -4,7 +4,7 @@ Events are taken in runs. Within a run, what arrived becomes one block of arrays
 once; the findings are those of one event after another, whatever the runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from server.engine.detectors.block import TICKS_APART_MS, Block, Names, block_of
 from server.engine.detectors.clocks import Clocks
 from server.engine.detectors.finding import Finding
 from server.engine.detectors.meters import Meters
+from server.engine.detectors.recovery import Recovery
 from server.engine.detectors.silence import Silence
 from server.engine.detectors.watch import Watch, watches_of
 from server.engine.effects import Accepted, Effect, GatewayChanged
@@ -24,6 +25,7 @@ from server.engine.events import (
     Started,
     Tick,
 )
+from server.engine.operations import Operations, operation_of
 from server.engine.registry import Registry
 from telemetry.instant import Instant
 
@@ -35,20 +37,27 @@ class Detectors:
     """Every detector, over the points of the registry; points in test are not looked at."""
 
     def __init__(self) -> None:
+        self.operations = Operations()
         self._registry = Registry()
         self._watches: list[Watch] = []
         self._names = Names()
         self._silence = Silence()
         self._clocks = Clocks()
         self._meters = Meters()
+        self._recovery = Recovery(self.operations)
         self._last_tick: Instant | None = None
 
     def apply(self, event: Event, arrivals: list[Effect]) -> list[Finding]:
         """Take in one event and what has arrived with it."""
         return self.run([event], [arrivals])[0]
 
-    def run(self, events: Sequence[Event], arrivals: Sequence[list[Effect]]) -> list[list[Finding]]:
-        """Return the findings of each event."""
+    def run(
+        self,
+        events: Sequence[Event],
+        arrivals: Sequence[list[Effect]],
+        repeated: Collection[int] = (),
+    ) -> list[list[Finding]]:
+        """Return the findings of each event; commands at places in `repeated` came before."""
         found: list[list[Finding]] = [[] for _ in events]
         ticks: list[int] = []
         taken: list[tuple[int, Accepted]] = []
@@ -60,6 +69,9 @@ class Detectors:
             elif isinstance(event, ToldAlone):
                 self._judge(events, ticks, taken, found)
                 found[n] = self._told(event)
+            elif (told := operation_of(event)) is not None and n not in repeated:
+                self._judge(events, ticks, taken, found)
+                self.operations.tell(told, at=event.at)
             for effect in arrived:
                 if isinstance(effect, GatewayChanged):
                     self._judge(events, ticks, taken, found)
@@ -107,6 +119,7 @@ class Detectors:
         late = self._clocks.run(block, watched, is_in_time[watched], self._registry.points)
         findings += [(tick, n + 1, f) for tick, f in late]
         findings += [(tick, n + 2, f) for tick, f in self._meters.run(block, good)]
+        findings += [(tick, n + 3, f) for tick, f in self._recovery.run(block, good)]
         if len(block.ticks):
             self._last_tick = Instant(int(block.ticks[-1]))
         findings.sort(key=lambda f: f[:2])
@@ -119,6 +132,7 @@ class Detectors:
             case Imported():
                 for watch in self._watches:
                     watch.learn_past(event)
+                self._recovery.learn_past(event)
                 self._meters.learn_past(event)
             case ModelPublished():
                 return [f for watch in self._watches for f in watch.seasons.publish(event)]
@@ -130,7 +144,8 @@ class Detectors:
 
     def _registry_changed(self, event: RegistryChanged) -> list[Finding]:
         """Begin anew in zones that changed; what was learnt about their points is kept."""
-        before, self._watches = self._watches, watches_of(event.registry)
+        self.operations.registry_changed(event.registry)
+        before, self._watches = self._watches, watches_of(event.registry, self.operations)
         self._registry = event.registry
         self._names = Names()
         old = {watch.width_ms: watch for watch in before}
@@ -142,4 +157,5 @@ class Detectors:
             findings += watch.withdraw("the zone was taken out of the registry")
         self._silence.registry_changed(event.registry.points, at=event.at)
         findings += self._meters.registry_changed(event.registry)
+        self._recovery.registry_changed(event.registry)
         return findings

@@ -12,6 +12,7 @@ from server.engine.detectors.plot import Plot
 from server.engine.detectors.scales import FIVE_MS
 from server.engine.detectors.seasons import Seasons
 from server.engine.events import Imported
+from server.engine.operations import Operations
 from server.engine.registry import Inflow, Point, Registry, Zone
 from telemetry.instant import SECOND_MS
 from telemetry.point import PointId
@@ -24,7 +25,13 @@ _Pairs = list[tuple[int, int]]
 class Watch:
     """The detectors of the zones of one width."""
 
-    def __init__(self, zones: list[tuple[Zone, tuple[Point, ...]]], *, width_ms: int) -> None:
+    def __init__(
+        self,
+        zones: list[tuple[Zone, tuple[Point, ...]]],
+        *,
+        width_ms: int,
+        operations: Operations | None = None,
+    ) -> None:
         self.width_ms = width_ms
         self.plots = _plots(zones)
         points = [p for plot in self.plots for p in plot.points]
@@ -33,7 +40,9 @@ class Watch:
         self.limits = LimitsOf(limited)
         judged = [p for p in self.plots if p.pressures and width_ms <= WIDTH_MAX_MS]
         self.judged = {p.zone.id: n for n, p in enumerate(judged)}
-        self.falls = Falls(tuple(_wells(p, width_ms) for p in judged), width_ms=width_ms)
+        self.falls = Falls(
+            tuple(_wells(p, width_ms) for p in judged), width_ms=width_ms, operations=operations
+        )
         self._pick = np.array(
             [c for p in judged for c in [*p.columns[: len(p.pressures)], p.begin]], dtype=np.int64
         )
@@ -181,14 +190,16 @@ class Watch:
         return [*gone, *self.limits.withdraw(plot.columns, because)]
 
 
-def watches_of(registry: Registry) -> list[Watch]:
+def watches_of(registry: Registry, operations: Operations | None = None) -> list[Watch]:
     """Return the watches over a registry, the finest first."""
     by_width: dict[int, list[tuple[Zone, tuple[Point, ...]]]] = {}
     for zone_id in sorted(registry.zones):
         zone = registry.zones[zone_id]
         points = points_of(zone, registry.points)
         by_width.setdefault(width_ms(points, zone.inflow), []).append((zone, points))
-    return [Watch(by_width[width], width_ms=width) for width in sorted(by_width)]
+    return [
+        Watch(by_width[width], width_ms=width, operations=operations) for width in sorted(by_width)
+    ]
 
 
 def points_of(zone: Zone, points: dict[PointId, Point]) -> tuple[Point, ...]:

@@ -54,6 +54,7 @@ class Verb(StrEnum):
     PLAN = "plan"
     NOTICE = "notice"
     BEGIN = "begin"
+    PROLONG = "prolong"
     END = "end"
     SAMPLE = "sample"
     ANALYSE = "analyse"

@@ -94,6 +94,10 @@ class Work(Row):
     noticed_at: Mapped[int | None]
     state: Mapped[str]  # planned | begun | ended | cancelled
     by: Mapped[str]
+    kind: Mapped[str] = mapped_column(default="works")
+    m3h: Mapped[float | None] = mapped_column(Float, default=None)
+    begun_at: Mapped[int | None] = mapped_column(default=None)
+    ended_at: Mapped[int | None] = mapped_column(default=None)
     version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so
@@ -118,6 +122,7 @@ class Operation(Row):
     reason: Mapped[str]
     incident: Mapped[str]
     work: Mapped[str]
+    zone: Mapped[str] = mapped_column(default="")
     version: Mapped[int] = mapped_column()
 
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012  SQLAlchemy reads it so

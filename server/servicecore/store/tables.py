@@ -130,6 +130,7 @@ class Alarm(Row):
     shelved_by: Mapped[str] = mapped_column(default="")
     shelf_reason: Mapped[str] = mapped_column(default="")
     is_out_of_service: Mapped[bool] = mapped_column(default=False)
+    explained_by: Mapped[str] = mapped_column(default="")
 
 
 class Incident(Row):
@@ -150,6 +151,7 @@ class Incident(Row):
     because: Mapped[list[str]]
     asked_by: Mapped[str]
     refusal: Mapped[str]
+    explained_by: Mapped[str] = mapped_column(default="")
 
 
 class Proposal(Row):

@@ -113,3 +113,16 @@ def test_a_mistake_is_told_with_its_row(tmp_path, changes, complaint):
 def test_a_file_that_is_not_there_is_told(tmp_path):
     with pytest.raises(ConfigError, match="expected a file of what a replay said"):
         read(tmp_path / "none.jsonl")
+
+
+def test_what_is_explained_says_by_which_operation_and_an_older_file_without_it_is_read(tmp_path):
+    alarm = AlarmRaised(at=AT, alarm="A-000001", explained_by="PW-1", **FACTS)
+    opened = IncidentOpened(
+        at=AT, incident="INC-1", alarms=("A-000001",), explained_by="PW-1", **FACTS
+    )
+    lines = [line_of(s) for s in tell([alarm, opened, STORY[1]])]
+
+    assert [json.loads(line).get("explained_by") for line in lines] == ["PW-1", "PW-1", None]
+    path = tmp_path / "events.jsonl"
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    assert [s.explained_by for s in read(path)] == ["PW-1", "PW-1", ""]

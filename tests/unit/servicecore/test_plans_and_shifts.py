@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,8 +47,10 @@ def planned(hours_ms: int, start: int = AT) -> Planned:
 def test_planned_work_suppresses_its_alarms_while_it_lasts_and_carries_its_plan(
     run, journal, clock
 ):
-    journal.record(*burst(1, at=AT + HOUR_MS))
-    journal.record(*burst(2, at=AT + HOUR_MS, zone="east"))
+    alarm, opened, _ = burst(1, at=AT + HOUR_MS)
+    alarm, opened = (replace(e, explained_by="PW-000001") for e in (alarm, opened))
+    journal.record(alarm, opened)
+    journal.record(*burst(2, at=AT + HOUR_MS))
     clock.at = AT + HOUR_MS
 
     async def act(desk: Desk):
@@ -64,6 +67,10 @@ def test_planned_work_suppresses_its_alarms_while_it_lasts_and_carries_its_plan(
         await desk.plans.begin(work, actor="Li")
         during = await desk.cases.shown()
         await desk.plans.end(work, actor="Li")
+        journal.record(
+            replace(alarm, at=AT + 5 * HOUR_MS, explained_by="")
+        )  # it stands longer than that
+        await desk.catch_up()
         return during, await desk.cases.shown(), await desk.cases.evidence(INC)
 
     during, after, evidence = run(act, policy="hotline-rules")

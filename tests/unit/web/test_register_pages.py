@@ -151,7 +151,7 @@ def test_planned_work_needs_its_notice_before_it_begins_and_may_be_called_off(br
     assert "needs a notice" in told(refused[1].text)
     assert (work.end - work.start, work.state) == (10 * HOUR_MS, "ended")
     assert "Wenhua Road, 8 to 18" in page
-    assert re.findall(r'action="/works/PW-000001/(\w+)"', page) == ["end"]
+    assert re.findall(r'action="/works/PW-000001/(\w+)"', page) == ["end", "prolong"]
 
 
 @pytest.mark.requirement("R06")

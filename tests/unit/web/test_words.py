@@ -126,6 +126,8 @@ def derived_of_registers() -> set[str]:
         *(f"source.{s}" for s in contacts.SOURCES),
         *(f"nature.{n}" for n in contacts.NATURES),
         *(f"contact.{s}" for s in ("open", "answered", "ticket", "settled")),
+        *(f"operation.{k}" for k in plans.KINDS),
+        *(f"way.{w}" for w in ("lower", "higher")),
         *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
         *(f"calendar.{c}" for c in registry_edits.CALENDARS),
         *(f"change.{s}" for s in ("waiting", "done", "declined")),
