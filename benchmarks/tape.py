@@ -53,14 +53,15 @@ class Tape(Recording):
     ) -> Iterator[Stretch]:
         """Yield the samples read in [start, end) of some points, a day of arrivals at a time.
 
-        The quality is always that of the last judgement.
+        The quality is always that of the last judgement. Only the reading that goes on to the end
+        asks `before_day`: whoever looks back at a part on the way does not.
         """
         assert with_marks, "a tape has taken the marks in"
         wanted = None if points is None else np.array([p in points for p in self.points])
         days = self.samples.arrived_at // DAY_MS
         cuts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(days)]
         for first, beyond in pairwise(cuts) if len(days) else ():
-            until = self.before_day(int(days[first]) * DAY_MS)
+            until = None if end is not None else self.before_day(int(days[first]) * DAY_MS)
             part = self.samples.take(slice(first, beyond))
             keep = np.ones(len(part), dtype=np.bool_)
             if start is not None:
