@@ -2,6 +2,8 @@
 
 A bin that has closed is never re-opened, so a gateway whose clock is slow by more than the grace,
 or fast by more than a minute, is recorded and not judged. That must be said: it looks like calm.
+
+Source: our own.
 """
 
 from dataclasses import dataclass, field
@@ -43,7 +45,35 @@ class _Unjudged:
 
 
 class Clocks:
-    """The punctuality of every gateway; one sample in time excuses it."""
+    """The punctuality of every gateway; one sample in time excuses it.
+
+    >>> from telemetry.units import Quantity
+    >>> street = Point(
+    ...     id="street/pressure",
+    ...     zone="north",
+    ...     quantity=Quantity.PRESSURE,
+    ...     name_zh="",
+    ...     name_en="",
+    ...     period_ms=1_000,
+    ... )
+    >>> now, none = 1_000 * np.arange(90), np.zeros(90, dtype=np.int64)
+    >>> late = Block(
+    ...     ticks=now,
+    ...     points=(street.id,),
+    ...     gateways=("gw-01",),
+    ...     after=np.arange(90),
+    ...     now=now,
+    ...     at=now - 9_000,
+    ...     point=none,
+    ...     gateway=none,
+    ...     value=300.0 + none,
+    ...     quality=192 + none,
+    ...     reason=none,
+    ... )
+    >>> said = Clocks().run(late, np.arange(90), none > 0, {street.id: street})
+    >>> [(tick, found.subject) for tick, found in said]
+    [(60, 'clock of gateway gw-01')]
+    """
 
     def __init__(self) -> None:
         self._unjudged: dict[str, _Unjudged] = {}

@@ -2,6 +2,10 @@
 
 A stretch in which no pressure of a zone falls strongly and no inflow rises is quiet: nothing can be
 found in it. Only zones that are not quiet, or that hold something found, are stepped through.
+
+Source: our own. A difference of two moving means in units of its learnt size; what is learnt from
+is clipped as Huber (1964) clips; the fall that goes with more water follows the square of the flow,
+as Darcy and Weisbach have it.
 """
 
 from dataclasses import dataclass
@@ -41,7 +45,24 @@ class Wells:
 
 
 class Falls:
-    """The fall detectors of zones side by side."""
+    """The fall detectors of zones side by side.
+
+    >>> from telemetry.units import Quantity
+    >>> street = Point(
+    ...     id="street/pressure",
+    ...     zone="north",
+    ...     quantity=Quantity.PRESSURE,
+    ...     name_zh="",
+    ...     name_en="",
+    ...     period_ms=1_000,
+    ... )
+    >>> falls = Falls((Wells(zone="north", pressures=(street,), slow=1),), width_ms=1_000)
+    >>> start = 1_000 * np.arange(100)
+    >>> values = np.where(start[:, None] < 90_000, [300.0, 150.0], [290.0, 190.0])
+    >>> said = falls.run(start, values, np.ones(values.shape, dtype=bool))
+    >>> [(row, str(found.kind), found.onset, found.estimate_m3h) for row, found in said]
+    [(94, 'burst', 90000, 40.0)]
+    """
 
     def __init__(
         self, zones: tuple[Wells, ...], *, width_ms: int, operations: Operations | None = None
@@ -63,6 +84,7 @@ class Falls:
             Fall(z.zone, z.pressures, width_ms=width_ms, slow=z.slow, operations=known)
             for z in zones
         ]
+        self._busy: set[int] = set()
         self._was_quiet = np.zeros(len(zones), dtype=np.bool_)
         self._last = np.full(n, np.nan)
         self._lesson: tuple[int, int] = (-1, -1)
@@ -73,6 +95,7 @@ class Falls:
         pairs = zip(range(ours.start, ours.stop), range(its.start, its.stop), strict=True)
         self.ring.adopt(other.ring, list(pairs))
         self.machines[mine] = other.machines[theirs]
+        self._note_busy(mine)
 
     def run(self, start: Ints, values: Floats, is_fresh: Bools) -> list[tuple[int, Finding]]:
         """Judge closed bins, oldest first, (bins, columns); findings come with their row."""
@@ -96,8 +119,16 @@ class Falls:
         self._last[:] = np.nan
         self._was_quiet[:] = False
         self.scales.forget_last_five(slice(None))
-        for machine in self.machines:
+        for z, machine in enumerate(self.machines):
             machine.begin_anew()
+            self._note_busy(z)
+
+    def _note_busy(self, z: int) -> None:
+        """Remember whether every bin of a zone must be looked at, so that nobody asks each tick."""
+        if self.machines[z].is_busy:
+            self._busy.add(z)
+        else:
+            self._busy.discard(z)
 
     def learn_past(self, start: Ints, means: Floats) -> None:
         """Learn from 5-minute means of the past, (stretches, columns), NaN where unknown."""
@@ -141,7 +172,7 @@ class Falls:
         is_strong[:, self._flows] = -looked.score[:, self._flows] >= RISE_SCORE
         columns = np.logical_or.reduce(is_strong, axis=0)
         is_moving = np.logical_or.reduceat(columns, self._begins)
-        return [z for z, m in enumerate(self.machines) if is_moving[z] or m.is_busy]
+        return sorted({*np.flatnonzero(is_moving).tolist(), *self._busy})
 
     def _step_through(
         self, z: int, start: Ints, steps: Steps, part: slice, looked: Look, is_quiet: Bools
@@ -165,6 +196,7 @@ class Falls:
                 looked.recent[at + 1 :, columns] = again.recent
                 looked.reference[at + 1 :, columns] = again.reference
                 looked.is_valid[at + 1 :, columns] = again.is_valid
+        self._note_busy(z)
         return findings
 
     def _look(

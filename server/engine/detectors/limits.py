@@ -2,6 +2,9 @@
 
 Input: fresh values of closed bins. Limits come from the registry, never by default. A point that
 says nothing neither raises nor clears. Late samples do not reach it.
+
+Source: deadband and on-delay of process alarms, as IEC 62682 and ISA-18.2 advise them; how many of
+how many bins must agree is our own choice.
 """
 
 import math
@@ -31,7 +34,27 @@ def votes(period_ms: int) -> tuple[int, int]:
 
 
 class Limits:
-    """The limits of one point."""
+    """The limits of one point.
+
+    >>> street = Point(
+    ...     id="street/pressure",
+    ...     zone="north",
+    ...     quantity=Quantity.PRESSURE,
+    ...     name_zh="",
+    ...     name_en="",
+    ...     period_ms=60_000,
+    ...     low=280.0,
+    ... )
+    >>> limits = Limits(street)
+    >>> limits.update(at=0, value=279.0)  # one of two
+    []
+    >>> [found] = limits.update(at=60_000, value=278.0)
+    >>> found.because
+    ('street/pressure is 278.0 kPa, below its limit of 280.0 kPa',)
+    >>> [gone] = [f for n in (2, 3) for f in limits.update(at=n * 60_000, value=290.0)]
+    >>> gone.is_present
+    False
+    """
 
     def __init__(self, point: Point) -> None:
         self._point = point

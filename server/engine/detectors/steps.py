@@ -18,7 +18,9 @@ RING = 75
 RECENT_MIN = 3
 
 ROOM = 4_096
-"""Bins for which there is room before the last 75 are moved to the front again."""
+ROOM_CELLS = 1_000_000
+"""Bins for which there is room before the last 75 are moved to the front again; fewer where they
+are bins of so many columns that they would take more than 8 MB an array."""
 
 PRIOR_KPA = 1.5
 PRIOR_OF_FLOW = 0.03
@@ -117,9 +119,10 @@ class Ring:
 
     def _grow(self, rows: int) -> None:
         """Move the last 75 bins to the front of arrays with room enough for many blocks."""
+        room = min(ROOM, max(4 * RING, ROOM_CELLS // max(1, self._n)))
         for name in ("_bins", "_fives", "_counts"):
             old = getattr(self, name)
-            new = np.empty((max(ROOM, RING + rows), self._n))
+            new = np.empty((max(room, RING + rows), self._n))
             new[:RING] = old[self._end - RING : self._end]
             setattr(self, name, new)
         self._end = RING

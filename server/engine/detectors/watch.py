@@ -22,6 +22,33 @@ from telemetry.units import Quantity
 _Pairs = list[tuple[int, int]]
 
 
+class Nets:
+    """The net inflows of zones side by side, each summed meter by meter in its zone's order."""
+
+    def __init__(self, zones: list[tuple[tuple[int, int], ...]]) -> None:
+        self._count = len(zones)
+        self._is_unknown = np.array([not meters for meters in zones], dtype=np.bool_)
+        self._nth: list[tuple[Ints, Ints, Floats]] = []
+        for n in range(max((len(meters) for meters in zones), default=0)):
+            having = [z for z, meters in enumerate(zones) if len(meters) > n]
+            columns = np.array([zones[z][n][0] for z in having], dtype=np.int64)
+            signs = np.array([zones[z][n][1] for z in having], dtype=np.float64)
+            self._nth.append((np.array(having, dtype=np.int64), columns, signs))
+
+    def of(self, rows: Rows) -> tuple[Floats, Bools]:
+        """Return the net inflow of each bin and whether every meter spoke, (bins, zones).
+
+        NaN where a meter has said nothing, or where not all are known.
+        """
+        net = np.zeros((len(rows.start), self._count))
+        is_fresh = np.ones(net.shape, dtype=np.bool_)
+        for zones, columns, signs in self._nth:
+            net[:, zones] += signs * rows.values[:, columns]
+            is_fresh[:, zones] &= rows.is_fresh[:, columns]
+        net[:, self._is_unknown] = np.nan
+        return net, is_fresh
+
+
 class Watch:
     """The detectors of the zones of one width."""
 
@@ -46,10 +73,9 @@ class Watch:
         self._pick = np.array(
             [c for p in judged for c in [*p.columns[: len(p.pressures)], p.begin]], dtype=np.int64
         )
-        self._nets = [
-            (self.falls.columns[n].stop - 1, plot.meters) for n, plot in enumerate(judged)
-        ]
         self.seasons = Seasons(self.plots, len(points), width_ms=width_ms)
+        self._nets = Nets([p.meters for p in judged])
+        self._net_columns = np.array([c.stop - 1 for c in self.falls.columns], dtype=np.int64)
         self._tables: list[Ints] = []
         self._names: tuple[PointId, ...] = ()
 
@@ -93,9 +119,7 @@ class Watch:
         if rows.anew is not None:
             self.falls.begin_anew()
         values, is_fresh = rows.values[:, self._pick], rows.is_fresh[:, self._pick]
-        for column, meters in self._nets:
-            values[:, column] = _net(rows.values, meters)
-            is_fresh[:, column] = rows.is_fresh[:, [m for m, _ in meters]].all(axis=1)
+        values[:, self._net_columns], is_fresh[:, self._net_columns] = self._nets.of(rows)
         return self.falls.run(rows.start, values, is_fresh)
 
     def learn_past(self, event: Imported) -> None:
@@ -271,16 +295,6 @@ def _tables(plots: tuple[Plot, ...], names: tuple[PointId, ...]) -> list[Ints]:
                 tables.append(table)
             table[place] = column
     return tables
-
-
-def _net(values: Floats, meters: tuple[tuple[int, int], ...]) -> Floats:
-    """Return the net inflow of each bin; NaN where a meter has said nothing, or none is known."""
-    if not meters:
-        return np.full(len(values), np.nan)
-    net = np.zeros(len(values))
-    for meter, sign in meters:
-        net += float(sign) * values[:, meter]
-    return net
 
 
 def _past_net(
