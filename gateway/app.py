@@ -99,11 +99,10 @@ async def run(
             metrics_port = config.health.metrics_port
             del config  # the plan holds what is needed; what was written takes more room than it
             points = sum(len(metrics) for metrics in births.values())
-            told: dict[str, object] = {"gateway": node.edge, "points": points}
             manager = NotifySocket(notify)
 
             def started() -> None:
-                ready(told)
+                ready({"gateway": node.edge, "points": points})
                 manager.tell("READY=1")
 
             async with metrics_served(parts.health, metrics_port):
