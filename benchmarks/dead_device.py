@@ -137,7 +137,6 @@ def _poller(bus: Bus, period_ms: int, good: list[str]) -> Poller:
                 )
                 for n in range(REGISTERS)
             ],
-            metrics=(),
             states={},
         )
         for unit in UNITS

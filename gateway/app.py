@@ -12,7 +12,6 @@ from gateway.core.messages import Node
 from gateway.core.pulse import CounterState
 from gateway.core.report_by_exception import ReportByException
 from gateway.core.sanity import Sanity
-from gateway.devices import births_of as device_births
 from gateway.devices import device_of, open_line
 from gateway.health import Health, LineLoad, metrics_served
 from gateway.line_config import LineSection
@@ -53,7 +52,8 @@ async def run(
 ) -> None:
     """Run the gateway until `stop`. Raises `ConfigError` before anything is started.
 
-    `notify` is the service manager's socket, if one waits to hear from us.
+    `notify` is the service manager's socket, if one waits to hear from us. Once everything is built
+    `config` is let go, so that a caller who does the same has its room back.
     """
     if found := problems(config, maps):
         raise ConfigError("; ".join(found))
@@ -96,15 +96,16 @@ async def run(
             parts = await _parts(
                 config, maps, outbox=outbox, thread=thread, uplink=uplink, clock=ours
             )
+            metrics_port = config.health.metrics_port
+            del config  # the plan holds what is needed; what was written takes more room than it
             points = sum(len(metrics) for metrics in births.values())
-            told: dict[str, object] = {"gateway": node.edge, "points": points}
             manager = NotifySocket(notify)
 
             def started() -> None:
-                ready(told)
+                ready({"gateway": node.edge, "points": points})
                 manager.tell("READY=1")
 
-            async with metrics_served(parts.health, config.health.metrics_port):
+            async with metrics_served(parts.health, metrics_port):
                 await _serve(parts, uplink, manager, started=started, stop=stop)
         finally:
             await thread(outbox.close)
@@ -238,10 +239,7 @@ def _pollers(
     ports = PortMemory(config.gateway.data / "ports.json", by_id=BY_ID)
     for section in config.line:
         watched = _watched(section, clock, progress)
-        devices = [
-            device_of(d, maps[d.map], section.timing, states, metrics=device_births(d, maps[d.map]))
-            for d in section.device
-        ]
+        devices = [device_of(d, maps[d.map], section.timing, states) for d in section.device]
         line = open_line(
             section, clock=watched, ports=ports, loan=loan_of(section, config.gateway.data)
         )

@@ -12,7 +12,6 @@ from gateway.line_config import (
     PointSection,
     flow_metric_name,
     identifying,
-    metric_name,
 )
 from gateway.line_loan import Loan
 from gateway.modbus import Line
@@ -67,8 +66,6 @@ def device_of(
     sheet: RegisterMap,
     timing: LineTiming,
     states: Mapping[PointId, CounterState],
-    *,
-    metrics: tuple[BornMetric, ...],
 ) -> Device:
     """Return a device, its counters where they were left."""
     readings = [
@@ -86,7 +83,6 @@ def device_of(
         unit=section.unit,
         costs=costs_of(section, sheet, timing),
         readings=readings,
-        metrics=metrics,
         states=states,
         identity=identifying(sheet),
         expected_identity=section.identity,
@@ -105,7 +101,7 @@ def births_of(section: DeviceSection, sheet: RegisterMap) -> tuple[BornMetric, .
             low, high, step = register.minimum, register.maximum, register.resolution
             born.append(
                 BornMetric(
-                    name=metric_name(point),
+                    name=register.name,
                     point=PointId(point.point),
                     quantity=register.quantity,
                     period_ms=period_ms,
@@ -118,7 +114,7 @@ def births_of(section: DeviceSection, sheet: RegisterMap) -> tuple[BornMetric, .
             continue
         born.append(
             BornMetric(
-                name=metric_name(point),
+                name=register.name,
                 point=counter.point,
                 quantity=Quantity.VOLUME,
                 period_ms=period_ms,

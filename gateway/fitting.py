@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gateway.core.device import NoAnswer, Reply, Words
 from gateway.core.fitters_view import settings_to_try
 from gateway.core.poll_plan import Block
-from gateway.devices import births_of, device_of, open_line
+from gateway.devices import device_of, open_line
 from gateway.line_config import LineSection
 from gateway.modbus import Line
 from telemetry.instant import Clock
@@ -134,8 +134,7 @@ async def poll(
                 register = sheet.register(point.register_)
                 assert register is not None, point.register_  # the configuration is checked
                 alone = one.model_copy(update={"point": (point,)})
-                metrics = births_of(alone, sheet)
-                judge = device_of(alone, sheet, section.timing, {}, metrics=metrics)
+                judge = device_of(alone, sheet, section.timing, {})
                 (planned,) = judge.polls
                 reply = await line.read(one.unit, planned.blocks[0])
                 read = judge.scan(planned, [reply], now_ms=clock.monotonic_ms())

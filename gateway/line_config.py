@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from gateway.core.line_timing import NETWORK_BAUD, LineTiming
-from gateway.site_config import ReportSection, SanitySection, Section
+from gateway.site_config import SECTION, ReportSection, SanitySection, Section
 from telemetry.loopback import is_host
 from telemetry.point import NAME_PATTERN, POINT_PATTERN
 from telemetry.register_map import (
@@ -38,16 +39,21 @@ Period = Annotated[float, Field(ge=0.2, le=86_400)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class PointSection(Section):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointSection:
     """One register and the point it feeds, as often as its device unless `period_s` says otherwise.
 
     A point of `priority` "low" waits, and is skipped, when the line cannot keep up. With
     `flow_point` a counter feeds a second point: the flow, by the difference over `flow_window_s`.
     `pulse_m3` or `pulses_per_m3` overrides the map's volume of one count. `report` and `sanity` are
     about the point itself, not about its flow.
+
+    There are thousands of them in a gateway, so they have slots where other sections have models.
     """
 
-    register_: str = Field(alias="register", min_length=1, max_length=64)
+    __pydantic_config__ = SECTION
+
+    register_: Annotated[str, Field(alias="register", min_length=1, max_length=64)]
     point: PointName
     period_s: Period | None = None
     priority: Literal["high", "low"] = "high"

@@ -24,7 +24,7 @@ from gateway.core.poll_plan import Block
 from gateway.core.rtu_reply import Heard
 from gateway.core.statistics import LineStatistics
 from gateway.line_loan import Loan
-from gateway.wire import Client, Place, Wire
+from gateway.wire import Client, Disturbed, Place, Wire
 from telemetry.instant import Clock
 from telemetry.register_map import BITS_PER_READ_MAX, REGISTERS_PER_READ_MAX, Table
 from telemetry.sample import Reason
@@ -176,12 +176,10 @@ class Line:
         """Make one request, and leave the line as its outcome demands."""
         timing = self.place.timing
         wire_s = timing.wire_s(block.table, block.count)
-        await self._silence(wire)
         wire.begin(patience_s=wire_s + (self.timeout_s if patience_s is None else patience_s))
         self.statistics.requests += 1
-        began_s = wire.now_s()
         try:
-            reply = await _request(wire.client, unit, block)
+            reply = await self._answer(wire, unit, block)
         except ConnectionException:
             self._drop()
             return self._nothing(Reason.LINE_DOWN)
@@ -189,7 +187,7 @@ class Line:
             return self._failed(wire, unit, block, is_short=patience_s is not None)
         finally:
             wire.give_up()
-            self._held_since(wire, began_s)
+            self.statistics.used_s += timing.gap_s + wire.now_s() - wire.ready_s
         self._free_s = wire.heard_s + timing.gap_s + pause_s
         self.statistics.echoes += wire.judgement.echoed
         code: int = reply.exception_code if reply.isError() else 0
@@ -240,13 +238,18 @@ class Line:
             return self._nothing(Reason.WRONG_REPLY, answered=heard is Heard.OTHER or answered)
         return self._nothing(Reason.TIMEOUT)
 
-    def _held_since(self, wire: Wire, began_s: float) -> None:
-        """Count for how long a request held the line, with the silence before it."""
-        self.statistics.used_s += self.place.timing.gap_s + wire.now_s() - began_s
+    async def _answer(self, wire: Wire, unit: int, block: Block) -> ModbusPDU:
+        """Ask when the line is free and silent, and return what is answered."""
+        while True:
+            await self._silence(wire)
+            try:
+                return await _request(wire.client, unit, block)
+            except Disturbed:
+                continue
 
     async def _silence(self, wire: Wire) -> None:
         """Wait until the line is free and was silent for as long as parts two frames."""
-        await wire.silence(self._free_s, gap_s=self.place.timing.gap_s)
+        await wire.silence(self._free_s)
         self.statistics.late += wire.late
         self.statistics.noise_octets += wire.unasked
         wire.late = wire.unasked = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gateway.config import GatewayConfig
 from gateway.core.device import Device
 from gateway.core.poll_plan import Poll
-from gateway.devices import births_of, device_of
+from gateway.devices import device_of
 from gateway.line_config import LineSection
 from telemetry.instant import SECOND_MS
 from telemetry.register_map import RegisterMap
@@ -32,10 +32,7 @@ def plans(config: GatewayConfig, maps: Mapping[str, RegisterMap]) -> tuple[LineP
 
 
 def _plan_of(section: LineSection, maps: Mapping[str, RegisterMap]) -> LinePlan:
-    devices = [
-        device_of(d, maps[d.map], section.timing, {}, metrics=births_of(d, maps[d.map]))
-        for d in section.device
-    ]
+    devices = [device_of(d, maps[d.map], section.timing, {}) for d in section.device]
     needed = sum(d.needed for d in devices)
     head = f"line {section.name} needs {_percent(needed)} of its time"
     timing = section.timing

@@ -17,10 +17,14 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Section(BaseModel):
-    """A table of the file: nothing unknown in it, and nobody changes it later."""
+SECTION = ConfigDict(frozen=True, extra="forbid")
+"""A table of the file: nothing unknown in it, and nobody changes it later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Section(BaseModel):
+    """A table of the file."""
+
+    model_config = SECTION
 
 
 class ClockSection(Section):

@@ -6,6 +6,7 @@ disk is full: make room and start again.
 
 import argparse
 import asyncio
+import ctypes
 import gc
 import json
 import logging
@@ -27,6 +28,9 @@ EXIT_DISK_FULL = 3
 
 GC_THRESHOLD = 20_000
 """Objects made before the gateway looks for cycles: a few polls' worth of samples, some 2 MB."""
+
+M_ARENA_MAX = -8
+"""`mallopt` of glibc: how many heaps there may be. Each thread would get its own."""
 
 Ready = Callable[[dict[str, Any]], None]
 Program = Callable[[Ready, asyncio.Event], Awaitable[None]]
@@ -170,15 +174,26 @@ def _run_gateway(options: argparse.Namespace) -> int:
     config = load(path, GatewayConfig, options.set)
     maps = load_register_maps(_devices(options))
     refuse(path, problems(config, maps))
+    _keep_one_heap()
     # Samples by the thousand, and hardly a cycle: what is loaded now stays, and need not be walked.
+    gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    given = [config]
+    del config  # `run` alone has it then, and lets it go
     return _serve(
         lambda ready, stop: run(
-            config, maps, clock=WallClock(), ready=ready, stop=stop, notify=options.notify
+            given.pop(), maps, clock=WallClock(), ready=ready, stop=stop, notify=options.notify
         ),
         path,
     )
+
+
+def _keep_one_heap() -> None:
+    """Let all threads allocate from one heap, if the C library can: they need it in turn."""
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is not None:
+        tune(M_ARENA_MAX, 1)
 
 
 def _run_sim(options: argparse.Namespace) -> int:

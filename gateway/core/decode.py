@@ -3,6 +3,7 @@
 import math
 import struct
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Self
 
 from telemetry.register_map import ByteOrder, Form, Register, WordOrder
@@ -83,16 +84,7 @@ class PlainBlock:
         self.registers = registers
         self._numbers = struct.Struct(form)
         self._words = struct.Struct(f">{self._numbers.size // 2}H")
-        self._scales = [
-            (
-                r.scale,
-                r.offset,
-                to_house(1.0, r.unit),
-                -math.inf if r.minimum is None else r.minimum,
-                math.inf if r.maximum is None else r.maximum,
-            )
-            for r in registers
-        ]
+        self._scales = [_scale(r.scale, r.offset, r.unit, r.minimum, r.maximum) for r in registers]
 
     @classmethod
     def of(cls, registers: Sequence[Register], *, address: int, count: int) -> Self | None:
@@ -117,6 +109,15 @@ class PlainBlock:
             else:
                 found.append(house if low <= value <= high else Reason.OUT_OF_RANGE)
         return found
+
+
+@lru_cache(maxsize=1024)
+def _scale(
+    scale: float, offset: float, unit: str, low: float | None, high: float | None
+) -> tuple[float, float, float, float, float]:
+    """Return scale, offset, factor to the house unit and range: the same one for all that agree."""
+    lowest = -math.inf if low is None else low
+    return scale, offset, to_house(1.0, unit), lowest, math.inf if high is None else high
 
 
 def _is_plain(r: Register) -> bool:

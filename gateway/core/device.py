@@ -119,14 +119,12 @@ class Device:
         unit: int,
         costs: Costs,
         readings: Sequence[Reading],
-        metrics: tuple[BornMetric, ...],
         states: Mapping[PointId, CounterState],
         identity: Register | None = None,
         expected_identity: str = "",
     ) -> None:
         self.id = id
         self.unit = unit
-        self.metrics = metrics
         self.alive = True
         self.statistics = DeviceStatistics(turnaround_ms=1000 * costs.turnaround_s)
         self.identity = identity

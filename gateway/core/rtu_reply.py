@@ -48,12 +48,10 @@ def judge(asked: bytes, octets: bytes) -> Judgement:
     >>> judge(asked, bytes.fromhex("01030204d23ad9")).heard.name
     'OTHER'
     """
-    echoed = octets.startswith(asked)
-    rest = octets[len(asked) :] if echoed else octets
-    for stray in range(min(STRAY_MAX, len(rest)) + 1):
-        frame = rest[stray:]
-        if _answers(asked, frame):
-            return Judgement(heard=Heard.REPLY, frame=frame, echoed=echoed)
+    reply = reply_in(asked, octets)
+    if reply is not None:
+        return reply
+    echoed, rest = _after_echo(asked, octets)
     frame = _some_frame(rest)
     if frame and frame != asked:
         heard = Heard.OTHER if frame[0] == asked[0] else Heard.FOREIGN
@@ -63,12 +61,28 @@ def judge(asked: bytes, octets: bytes) -> Judgement:
     return Judgement(heard=Heard.NOTHING, echoed=echoed)
 
 
+def reply_in(asked: bytes, octets: bytes) -> Judgement | None:
+    """Return the reply to `asked` as soon as it is whole; None while there is none."""
+    echoed, rest = _after_echo(asked, octets)
+    for stray in range(min(STRAY_MAX, len(rest)) + 1):
+        frame = rest[stray:]
+        if _answers(asked, frame):
+            return Judgement(heard=Heard.REPLY, frame=frame, echoed=echoed)
+    return None
+
+
 def checksum(octets: bytes) -> bytes:
     """Return the CRC-16 of Modbus, low octet first."""
     crc = 0xFFFF
     for octet in octets:
         crc = crc >> 8 ^ _TABLE[(crc ^ octet) & 0xFF]
     return bytes((crc & 0xFF, crc >> 8))
+
+
+def _after_echo(asked: bytes, octets: bytes) -> tuple[bool, bytes]:
+    """Say whether our own request came back first, and return what came after it."""
+    echoed = octets.startswith(asked)
+    return echoed, octets[len(asked) :] if echoed else octets
 
 
 def _answers(asked: bytes, frame: bytes) -> bool:

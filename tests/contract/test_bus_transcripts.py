@@ -19,7 +19,7 @@ from firmware_sim.core.firmware import Firmware
 from firmware_sim.core.rtu import Requests, framed
 from gateway.core.decode import text
 from gateway.core.device import Device, Scan, identity_block
-from gateway.devices import births_of, device_of, open_line
+from gateway.devices import device_of, open_line
 from gateway.line_config import DeviceSection, LineSection
 from gateway.poller import Poller
 from mainwatch.load import load_register_maps
@@ -97,9 +97,7 @@ async def talk(model: str) -> Port:
             {"name": "l", "kind": "rtu", "serial": port.path, "baud": 9600}
         )
         line = open_line(line_section, clock=WallClock(), ports=None)
-        device = device_of(
-            section, sheet, line_section.timing, {}, metrics=births_of(section, sheet)
-        )
+        device = device_of(section, sheet, line_section.timing, {})
         poller = Poller(line, [device], clock=WallClock(), put=never)
         try:
             if device.identity is not None:

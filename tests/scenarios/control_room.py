@@ -4,6 +4,7 @@ import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from server.config import ServerConfig
@@ -40,20 +41,23 @@ def rows_of(folder: Path):
     """Yield (arrived_at, at, [(point, value, reason)]) in the order of arrival."""
     late = []
     for path in sorted((folder / "samples").glob("*.parquet")):
-        table = pq.read_table(path).to_pydict()
-        columns = [table[k] for k in ("at", "point", "value")]
-        reasons = table.get("reason") or [""] * len(columns[0])
-        arrived = table.get("arrived_at") or columns[0]
+        table = pq.read_table(path)
+        known = table.column_names
+        instants = _ms(table["at"])
+        reasons = table["reason"].to_pylist() if "reason" in known else [""] * len(instants)
+        arrived = _ms(table["arrived_at"]) if "arrived_at" in known else instants
+        columns = [table[k].to_pylist() for k in ("point", "value")]
         scans = {}
-        for at, point, value, reason, came in zip(*columns, reasons, arrived, strict=True):
-            key = (came, at)
-            scans.setdefault(key, []).append((point, value, reason))
-        late += [(_ms(came), _ms(at), scan) for (came, at), scan in scans.items()]
+        for at, point, value, reason, came in zip(
+            instants, *columns, reasons, arrived, strict=True
+        ):
+            scans.setdefault((came, at), []).append((point, value, reason))
+        late += [(came, at, scan) for (came, at), scan in scans.items()]
     return sorted(late, key=lambda row: row[:2])
 
 
-def _ms(stamp) -> int:
-    return round(stamp.timestamp() * 1000)
+def _ms(stamps) -> list[int]:
+    return stamps.to_numpy().astype("datetime64[ms]").astype(np.int64).tolist()
 
 
 class Room:

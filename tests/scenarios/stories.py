@@ -52,17 +52,20 @@ def lines(folder: Path, name: str = "truth.jsonl"):
 
 
 class Series:
-    """A recording as arrays: `values[point]` over `at` in ms; NaN where there is no value."""
+    """A recording as arrays: `values[point]` over `at` in ms; NaN where there is no value.
 
-    def __init__(self, folder: Path) -> None:
+    Of a longer one only the first `rows` instants.
+    """
+
+    def __init__(self, folder: Path, *, rows: int | None = None) -> None:
         tables = [pq.read_table(p) for p in sorted((folder / "samples").glob("*.parquet"))]
         at = np.concatenate([t["at"].to_numpy().astype("datetime64[ms]") for t in tables])
         values = np.concatenate([t["value"].to_numpy(zero_copy_only=False) for t in tables])
         points = [point for t in tables for point in t["point"].to_pylist()]
         names = list(dict.fromkeys(points))
-        self.at = at.astype(np.int64)[:: len(names)]
+        self.at = at.astype(np.int64)[:: len(names)][:rows]
         shape = (len(self.at), len(names))
-        grid = values.reshape(shape).astype(float)
+        grid = values[: len(self.at) * len(names)].reshape(shape).astype(float)
         self.values = {name: grid[:, n] for n, name in enumerate(names)}
 
     def during(self, point: str, begin: int, end: int):

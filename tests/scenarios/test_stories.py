@@ -1,6 +1,7 @@
 """Every story of the library, written down without wires: does it happen, and what is said of it?
 
-Each is written twice, with its events and without; what happened is the difference.
+Each is written twice, with its events and without; what happened is the difference. A town without
+events is the same whoever tells of it, so that stories which begin together share it, and its past.
 """
 
 from datetime import datetime
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from firmware_sim.core.events import Kind, Truth
+from firmware_sim.core.moments import duration_ms
 from tests.scenarios.control_room import listen
 from tests.scenarios.signs import sign_of
 from tests.scenarios.stories import CONFIGS, STORIES, Series, head, lines, story, town, write
@@ -24,26 +26,48 @@ LONG_PAST = (
 NAMES = [path.stem for path in STORIES]
 
 
+def setting(name):
+    """Return what a story shares with others: where and when it begins, and how it is written.
+
+    One that takes days begins on another day than a longer one.
+    """
+    told = story(name).scenario
+    return told.town, told.starts, told.cadence_s, told.lasts if told.cadence_s > 1 else ""
+
+
+def together(names):
+    """Return the names so that stories of one setting are told by one worker, one after another."""
+    return [
+        pytest.param(name, marks=pytest.mark.xdist_group(f"stories {setting(name)}"))
+        for name in names
+    ]
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Return a function that writes a story down once: with events, without, and its past."""
+    """Return a function that writes a story down: with events, without, and its past."""
     base = tmp_path_factory.mktemp("stories")
 
     @cache
+    def without(where):
+        longest = max(
+            (told for told in map(story, NAMES) if setting(told.scenario.name) == where),
+            key=lambda told: duration_ms(told.scenario.lasts),
+        )
+        quiet = longest.model_copy(update={"event": (), "expect": type(longest.expect)()})
+        return write(base / f"{longest.scenario.name}-quiet", quiet)
+
+    @cache
+    def past(town_name, begin, days):
+        folder = base / f"{town_name}-{days}-days-before-{begin}"
+        return write(folder, None, town_name=town_name, days=days, ending=begin)
+
     def written(name):
         told = story(name)
         with_events = write(base / name, told)
-        quiet = told.model_copy(update={"event": (), "expect": type(told.expect)()})
-        without = write(base / f"{name}-quiet", quiet)
         begin = instant(head(with_events)["recording"]["from"])
-        past = write(
-            base / f"{name}-past",
-            None,
-            town_name=told.scenario.town,
-            days=LONG_PAST_DAYS if name in LONG_PAST else PAST_DAYS,
-            ending=begin,
-        )
-        return with_events, without, past
+        days = LONG_PAST_DAYS if name in LONG_PAST else PAST_DAYS
+        return with_events, without(setting(name)), past(told.scenario.town, begin, days)
 
     return written
 
@@ -54,7 +78,7 @@ def instant(stamp) -> int:
     return round(stamp.timestamp() * 1000)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", together(NAMES))
 def test_a_story_happens_and_is_judged_as_it_says(name, folders):
     told = story(name)
     with_events, without, past = folders(name)
@@ -67,7 +91,8 @@ def test_a_story_happens_and_is_judged_as_it_says(name, folders):
     assert {row["id"] for row in lines(with_events, "operations.jsonl")} == {
         e.id for e in told.event if e.planned
     }
-    ours, quiet = Series(with_events), Series(without)
+    ours = Series(with_events)
+    quiet = Series(without, rows=len(ours.at))
     assert np.array_equal(ours.at, quiet.at)
     context = {"config": town(told.scenario.town), "folder": with_events}
     for event in told.event:

@@ -79,7 +79,7 @@ def test_forty_cubic_metres_an_hour_are_a_burst_within_12_s(at):
     assert burst.severity == 1
     assert burst.estimate_m3h == pytest.approx(40, abs=4)
     assert burst.points[:2] == (pressure(0), pressure(1))
-    assert burst.x == pytest.approx(40, abs=20)
+    assert 0 < burst.x < 50  # between the two that feel it most, nearer to the first
     assert abs(burst.onset - (START + 1000 * at)) <= 2_000
 
 

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from gateway.core.device import BornMetric, Device, NoAnswer, Reading, Words
+from gateway.core.device import Device, NoAnswer, Reading, Words
 from gateway.core.isolation import Isolation
 from gateway.core.line_timing import LineTiming
 from gateway.core.poll_plan import Costs
@@ -33,7 +33,7 @@ COSTS = Costs(
 )
 
 
-def device(*registers: Register, period_ms: int = 1_000, metrics: tuple[BornMetric, ...] = ()):
+def device(*registers: Register, period_ms: int = 1_000):
     readings = []
     for r in registers:
         point = PointId(f"place/{r.name}")
@@ -54,7 +54,6 @@ def device(*registers: Register, period_ms: int = 1_000, metrics: tuple[BornMetr
         unit=1,
         costs=COSTS,
         readings=readings,
-        metrics=metrics,
         states={},
     )
 
@@ -223,7 +222,6 @@ def test_another_device_in_its_place_is_never_believed():
         unit=1,
         costs=COSTS,
         readings=[Reading(register=PRESSURE, point=PointId("p/p"), counter=None, period_ms=1000)],
-        metrics=(),
         states={},
         identity=serial,
         expected_identity="A123",
@@ -246,7 +244,7 @@ def test_a_rare_register_rides_with_a_frequent_one_and_is_told_rarely():
         Reading(register=PRESSURE, point=PointId("p/p"), counter=None, period_ms=1_000),
         Reading(register=STATUS, point=PointId("p/s"), counter=None, period_ms=4_000),
     ]
-    d = Device(id="d", unit=1, costs=COSTS, readings=readings, metrics=(), states={})
+    d = Device(id="d", unit=1, costs=COSTS, readings=readings, states={})
     (poll,) = d.polls
     held = (*BAR_3_5, 0, 0, 2)
 

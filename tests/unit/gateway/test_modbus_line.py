@@ -227,7 +227,7 @@ def test_a_device_that_refuses_unused_registers_is_read_around_them_at_once():
         ]
         async with device(answer) as port:
             polled = Device(
-                id="d", unit=7, costs=COSTS, readings=readings, metrics=(), states={},
+                id="d", unit=7, costs=COSTS, readings=readings, states={},
             )  # fmt: skip
             poller = Poller(line_to(port), [polled], clock=WallClock(), put=put)
             async with running(poller.run()):

@@ -33,7 +33,6 @@ def device(unit: int, *addresses: int, period_ms: int = 200, low: tuple[int, ...
             )
             for a in addresses
         ],
-        metrics=(),
         states={},
     )
 

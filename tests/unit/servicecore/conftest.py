@@ -9,7 +9,7 @@ import pytest
 
 from server.servicecore.desk import Desk
 from tests.support.books import book
-from tests.support.plant import Journal, ManualClock
+from tests.support.plant import AT, Journal, ManualClock, burst
 from tests.support.templates import migrated_once
 
 Result = TypeVar("Result")
@@ -73,3 +73,10 @@ def run(tmp_path: Path, clock: ManualClock, journal: Journal):
         return asyncio.run(inside())
 
     return use
+
+
+@pytest.fixture
+def run_burst(run, journal: Journal):
+    """Run an act on a desk that has the ticket of a burst."""
+    journal.record(*burst(1, at=AT))
+    return run

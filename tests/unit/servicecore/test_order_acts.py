@@ -4,66 +4,17 @@ import sqlite3
 
 import pytest
 
-from server.servicecore.contacts import Asked
 from server.servicecore.desk import Desk
 from server.servicecore.plans import Planned
 from server.servicecore.rules import incident as cases
-from server.servicecore.rules.permissions import Actor, Role
+from server.servicecore.rules.permissions import Role
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.workorder import Evidence, State, Step
 from telemetry.instant import DAY_MS, HOUR_MS, Instant
-from tests.support.plant import AT, Journal, burst
+from tests.support.plant import AT
+from tests.unit.servicecore.at_work import CALL, T1, man, role
 
 requirement = pytest.mark.requirement
-T1 = "T-000001"
-CREW_WAY = (
-    (Step.ACCEPT, ""),
-    (Step.DEPART, ""),
-    (Step.ARRIVE, ""),
-    (Step.DIAGNOSE, "joint failed"),
-    (Step.ISOLATE, ""),
-    (Step.RESTORE, ""),
-)
-
-
-@pytest.fixture
-def run_burst(run, journal: Journal):
-    """Run an act on a desk that has the ticket of a burst."""
-    journal.record(*burst(1, at=AT))
-    return run
-
-
-def role(*roles: Role, name: str = "Li", unit: str = "") -> Actor:
-    return Actor(name=name, roles=frozenset(roles), unit=unit)
-
-
-async def walk(desk: Desk, ticket: str = T1, way=CREW_WAY, **more):
-    for step, text in way:
-        await desk.step(ticket, step, actor="Zhao", text=text, **more)
-
-
-CALL = Asked(
-    channel="phone",
-    category="leak",
-    text="water in the street",
-    zone="north",
-    name="Wang",
-    phone="0376-1",
-    account="A-77",
-)
-
-
-async def man(desk: Desk, *units: tuple[str, str, tuple[str, ...]]) -> None:
-    for name, kind, zones in units:
-        await desk.shifts.set_unit(name, actor="Admin", kind=kind, name=name, zones=zones)
-        await desk.shifts.put_on_duty(
-            name,
-            f"{name}-liaison",
-            actor="Admin",
-            role="liaison",
-            since=AT,
-            until=Instant(AT + 30 * DAY_MS),
-        )
 
 
 # --- beside the way -------------------------------------------------------------------------------
