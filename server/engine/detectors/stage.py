@@ -11,12 +11,17 @@ import numpy as np
 from server.engine.detectors.block import TICKS_APART_MS, Block, Names, block_of
 from server.engine.detectors.clocks import Clocks
 from server.engine.detectors.finding import Finding
+from server.engine.detectors.instruments import Instruments
+from server.engine.detectors.quality import Quality
 from server.engine.detectors.silence import Silence
 from server.engine.detectors.watch import Watch, watches_of
-from server.engine.effects import Accepted, Effect, GatewayChanged
+from server.engine.effects import Accepted, Effect, GatewayChanged, QualityMarked
 from server.engine.events import Event, Imported, Linked, RegistryChanged, Started, Tick
 from server.engine.registry import Registry
 from telemetry.instant import Instant
+
+Told = Finding | QualityMarked
+"""What a detector says: a condition, or what samples were worth."""
 
 
 class Detectors:
@@ -26,17 +31,19 @@ class Detectors:
         self._registry = Registry()
         self._watches: list[Watch] = []
         self._names = Names()
+        self._quality = Quality()
+        self._instruments = Instruments()
         self._silence = Silence()
         self._clocks = Clocks()
         self._last_tick: Instant | None = None
 
-    def apply(self, event: Event, arrivals: list[Effect]) -> list[Finding]:
+    def apply(self, event: Event, arrivals: list[Effect]) -> list[Told]:
         """Take in one event and what has arrived with it."""
         return self.run([event], [arrivals])[0]
 
-    def run(self, events: Sequence[Event], arrivals: Sequence[list[Effect]]) -> list[list[Finding]]:
+    def run(self, events: Sequence[Event], arrivals: Sequence[list[Effect]]) -> list[list[Told]]:
         """Return the findings of each event."""
-        found: list[list[Finding]] = [[] for _ in events]
+        found: list[list[Told]] = [[] for _ in events]
         ticks: list[int] = []
         taken: list[tuple[int, Accepted]] = []
         for n, (event, arrived) in enumerate(zip(events, arrivals, strict=True)):
@@ -67,7 +74,7 @@ class Detectors:
         events: Sequence[Event],
         ticks: list[int],
         taken: list[tuple[int, Accepted]],
-        found: list[list[Finding]],
+        found: list[list[Told]],
     ) -> None:
         """Judge the block that has come together; it is empty afterwards."""
         if ticks or taken:
@@ -77,28 +84,33 @@ class Detectors:
         ticks.clear()
         taken.clear()
 
-    def judge(self, block: Block) -> list[tuple[int, Finding]]:
+    def judge(self, block: Block) -> list[tuple[int, Told]]:
         """Return what is found in a block, with the number of the tick that brings it."""
-        findings: list[tuple[int, int, Finding]] = []
-        good = np.flatnonzero(block.is_good)
+        findings: list[tuple[int, int, Told]] = []
+        judged = self._quality.run(block)
+        changes = judged.changes
+        good = np.flatnonzero(block.is_good & ~judged.is_unfit)
         is_watched = np.zeros(len(block.at), dtype=np.bool_)
         is_in_time = np.zeros(len(block.at), dtype=np.bool_)
         for n, watch in enumerate(self._watches):
-            wanted, in_time, said = watch.run(block, good)
-            is_watched[wanted] = True
-            is_in_time[wanted[in_time]] = True
-            findings += [(tick, n, f) for tick, f in said]
+            seen = watch.run(block, good, judged.changes)
+            is_watched[seen.wanted] = True
+            is_in_time[seen.wanted[seen.is_in_time]] = True
+            findings += [(tick, n, f) for tick, f in seen.found]
+            changes = [*changes, *seen.changes]
         n = len(self._watches)
         findings += [(tick, n, f) for tick, f in self._silence.run(block)]
         watched = np.flatnonzero(is_watched)
         late = self._clocks.run(block, watched, is_in_time[watched], self._registry.points)
         findings += [(tick, n + 1, f) for tick, f in late]
+        told = self._instruments.run(block.ticks, changes)
+        findings += [(tick, n + 2, f) for tick, f in told]
         if len(block.ticks):
             self._last_tick = Instant(int(block.ticks[-1]))
         findings.sort(key=lambda f: f[:2])
         return [(tick, f) for tick, _, f in findings]
 
-    def _told(self, event: RegistryChanged | Imported | Started | Linked) -> list[Finding]:
+    def _told(self, event: RegistryChanged | Imported | Started | Linked) -> list[Told]:
         match event:
             case RegistryChanged():
                 return self._registry_changed(event)
@@ -111,17 +123,20 @@ class Detectors:
                 self._silence.linked(event.at, is_up=event.up)
         return []
 
-    def _registry_changed(self, event: RegistryChanged) -> list[Finding]:
+    def _registry_changed(self, event: RegistryChanged) -> list[Told]:
         """Begin anew in zones that changed; what was learnt about their points is kept."""
         before, self._watches = self._watches, watches_of(event.registry)
         self._registry = event.registry
         self._names = Names()
         old = {watch.width_ms: watch for watch in before}
-        findings: list[Finding] = []
+        findings: list[Told] = []
         for watch in self._watches:
             if watch.width_ms in old:
                 findings += watch.adopt(old.pop(watch.width_ms))
         for watch in old.values():
             findings += watch.withdraw("the zone was taken out of the registry")
         self._silence.registry_changed(event.registry.points, at=event.at)
+        self._quality.registry_changed(event.registry)
+        off = [p for watch in self._watches for p in watch.loners.off]
+        findings += self._instruments.registry_changed(event.registry.points, off)
         return findings
