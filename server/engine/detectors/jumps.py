@@ -165,6 +165,7 @@ class Jumps:
             if verdict is not None:
                 del self._jumps[z]
                 if verdict:
+                    off.add((z, jump.point))
                     held[r:, jump.point] = True
                     found.append((r, self._jumped(z, jump)))
             r += 1

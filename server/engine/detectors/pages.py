@@ -24,7 +24,7 @@ FLAT_MIN = 12
 FLAT_NATS = 25.0
 """and for longer than chance: the probability of so many equal pairs is under exp(-25)."""
 
-RESTLESS_SHARE = 0.3
+RESTLESS_SHARE = 0.45
 """A channel of which fewer pairs are equal hisses day and night, and is known at once;"""
 
 RESTLESS_PAGES = 5
@@ -222,7 +222,7 @@ class Pages:
         chance = FLAT_NATS / -np.log(np.minimum(share, 0.999))
         longest = FLAT_TIMES * (self._longest[who] + 1.0)
         limit = np.maximum(np.maximum(FLAT_MIN - 1.0, longest), chance)
-        is_restless = (share <= RESTLESS_SHARE) & (pages >= RESTLESS_PAGES)
+        is_restless = (share <= RESTLESS_SHARE) & (pages >= RESTLESS_PAGES) & self._is_steady[who]
         is_known = is_restless | (now - self._first_at[who] >= KNOWN_MS)
         return np.where(is_known, limit, np.inf)
 
@@ -285,7 +285,7 @@ class _Page:
 
     @classmethod
     def of(cls, values: Floats) -> "_Page":
-        moves = np.abs(values[:, CARRY:] - values[:, CARRY - 1 : -1])
+        moves = values[:, CARRY:] - values[:, CARRY - 1 : -1]
         is_same = (moves == 0.0) & (values[:, CARRY:] != 0.0)
         moves = np.where(np.isnan(moves), 0.0, moves)
         n = len(values)
@@ -297,7 +297,9 @@ class _Page:
             is_leading &= same
             lead += is_leading
             run = np.where(same, run + 1.0, 0.0)
-        smallest = np.sort(moves, axis=1)
+        ordered = np.sort(moves, axis=1)
+        slope = (ordered[:, PAGE // 2 - 1] + ordered[:, PAGE // 2]) / 2
+        smallest = np.sort(np.abs(ordered - slope[:, None]), axis=1)  # a ramp is no noise
         typical = smallest[:, 0].copy()
         for k in range(1, 9):  # the larger quarter is left out: a spike moves twice
             typical += smallest[:, k]
