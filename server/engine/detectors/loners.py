@@ -325,7 +325,7 @@ class Loners:
         changes = []
         end = (lesson.number + 1) * self._span_ms
         for (z, i), off in list(self.cells.items()):
-            if off.symptom is not Symptom.OFFSET:
+            if off.symptom is not Symptom.OFFSET or lesson.number * self._span_ms < off.since:
                 continue
             change = lesson.level[z] - off.before
             own = float(change[i])
@@ -345,6 +345,8 @@ class Loners:
 
     def _gone(self, tick: int, z: int, i: int, since: int, *, is_back: bool) -> Change:
         symptom = self.cells.pop((z, i)).symptom
+        for past in self._past:  # what it said while it was off is no measure of what comes
+            past.level[z, i] = np.nan
         if not is_back:
             self.days.forget(z, i)
         point = self.families[z].points[i]
