@@ -28,6 +28,9 @@ LEFT_PART = 0.6
 ALONE_PART = 0.25
 """Of a jump: no other point may have moved by more."""
 
+COMMON_PART = 0.5
+"""Of a jump: the zone may not have moved by more, or it is the one that has stayed."""
+
 SEEN_PART = 0.4
 """Of a jump: where another point moves by more in any one bin, it is the water."""
 
@@ -212,6 +215,8 @@ class Jumps:
         own, others = _apart(change, jump.point)
         if not abs(own) >= LEFT_PART * abs(jump.size) or len(others) < POINTS_MIN - 1:
             return False
+        if not abs(change[jump.point] - own) <= COMMON_PART * abs(own):
+            return False  # the others have moved together, and it has stayed
         if np.isnan(jump.flow - jump.flow_before):
             return bool(abs(own) >= BLIND_KPA and others.max() <= BLIND_PART * abs(own))
         return bool(others.max() <= ALONE_PART * abs(own))

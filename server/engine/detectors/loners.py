@@ -16,6 +16,7 @@ from server.engine.detectors.grid import Bools, Floats, Ints, Rows
 from server.engine.detectors.jumps import (
     BEFORE,
     BLIND_PART,
+    COMMON_PART,
     POINTS_MIN,
     Family,
     Jumped,
@@ -268,7 +269,7 @@ class Loners:
         for z in np.flatnonzero(is_off.any(axis=1)).tolist():
             flow = float(last.flow[z] - first.flow[z])
             found = self._lone(z, excess[z], is_off[z], flow, float(first.flow[z]))
-            if found is not None:
+            if found is not None and abs(others[z]) <= COMMON_PART * abs(excess[z, found]):
                 changes.append(self._off_by(tick, z, found, float(excess[z, found]), first))
                 change[z, found] = np.nan
         if is_off.any():
