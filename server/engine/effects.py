@@ -212,6 +212,23 @@ class CommandDone:
     refused: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QualityMarked:
+    """Recorded: what the samples of a point from `begin` up to `end` are worth, in hindsight.
+
+    `quality` is a number of `Quality`, `reason` the symptom; None: as they were measured.
+    """
+
+    at: Instant
+    point: str
+    begin: Instant
+    end: Instant
+    quality: int | None
+    reason: str
+    author: str
+    because: str
+
+
 Passing = Accepted | AckDue | RebirthDue
 Recorded = (
     MessageDropped
@@ -225,6 +242,7 @@ Recorded = (
     | IncidentClosed
     | DispatchRequested
     | CommandDone
+    | QualityMarked
 )
 Effect = Passing | Recorded
 

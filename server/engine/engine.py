@@ -10,8 +10,9 @@ from typing import Any
 from server.engine.alarms import Alarms
 from server.engine.commands import Keys
 from server.engine.detectors.block import Block
+from server.engine.detectors.finding import Finding, Told
 from server.engine.detectors.stage import Detectors
-from server.engine.effects import Effect
+from server.engine.effects import Effect, QualityMarked
 from server.engine.essentials import number_on
 from server.engine.events import Commanded, Event, ModelPublished, RegistryChanged, Started, Tick
 from server.engine.explaining import Explaining
@@ -46,10 +47,9 @@ class Engine:
         """
         effects: list[tuple[Instant, Effect]] = []
         found = self._detectors.judge(block)
-        for tick, findings in self._explaining.over(block.ticks, found):
+        for tick, told in self._explaining.over(block.ticks, found):
             event = Tick(at=Instant(int(block.ticks[tick])))
-            alarms = self._alarms.apply(event, findings, ())
-            all_of_it = [*alarms, *self._incidents.apply(event, alarms)]
+            all_of_it = self._follow(event, told, ())
             effects += [(event.at, effect) for effect in all_of_it]
         return effects
 
@@ -68,9 +68,16 @@ class Engine:
             if not found and not (new and isinstance(event, Commanded)):
                 effects.append(arrived)
                 continue
-            alarms = self._alarms.apply(event, found, self._incidents.members_of(event))
-            effects.append([*arrived, *alarms, *self._incidents.apply(event, alarms)])
+            followed = self._follow(event, found, self._incidents.members_of(event))
+            effects.append([*arrived, *followed])
         return effects
+
+    def _follow(self, event: Event, told: list[Told], members: tuple[str, ...]) -> list[Effect]:
+        """Return what follows from what the detectors tell and a person does: marks come first."""
+        marks = [t for t in told if isinstance(t, QualityMarked)]
+        findings = [t for t in told if isinstance(t, Finding)]
+        alarms = self._alarms.apply(event, findings, members)
+        return [*marks, *alarms, *self._incidents.apply(event, alarms)]
 
     def _note(self, event: Event) -> None:
         match event:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from server.engine.detectors.finding import Finding
+from server.engine.detectors.finding import Finding, Told
 from server.engine.detectors.grid import Ints
 from server.engine.effects import AlarmKind
 from server.engine.events import Event, RegistryChanged, Tick
@@ -138,25 +138,27 @@ class Explaining:
         ends = [o.end for o in self._holding() if o is not None and o.end is not None]
         return Instant(min(ends) + GRACE_MS) if ends else None
 
-    def apply(self, event: Event, findings: Sequence[Finding]) -> list[Finding]:
-        """Return the findings of an event, each explained or not, and those that are released."""
+    def apply(self, event: Event, told: Sequence[Told]) -> list[Told]:
+        """Return what is told with an event, findings explained or not, and those released."""
         at = event.at
-        found = [said for finding in findings for said in self._judged(at, finding)]
+        found: list[Told] = []
+        for one in told:
+            found += self._judged(at, one) if isinstance(one, Finding) else [one]
         if isinstance(event, RegistryChanged):
             self.operations.registry_changed(event.registry)
-        told = operation_of(event)
-        if told is not None:
-            self.operations.tell(told, at=at)
+        operation = operation_of(event)
+        if operation is not None:
+            self.operations.tell(operation, at=at)
             found += self._released(
-                at, [k for k, h in self._held.items() if h.operation == told.id]
+                at, [k for k, h in self._held.items() if h.operation == operation.id]
             )
         elif self._held and isinstance(event, Tick):
             found += self._released(at, self._overdue(at))
         return found
 
     def over(
-        self, ticks: Ints, found: Sequence[tuple[int, Finding]]
-    ) -> Iterator[tuple[int, list[Finding]]]:
+        self, ticks: Ints, found: Sequence[tuple[int, Told]]
+    ) -> Iterator[tuple[int, list[Told]]]:
         """Yield what is said at which tick of a block, as if its ticks came one by one."""
         place = 0
         while True:
@@ -165,7 +167,7 @@ class Explaining:
             tick = min(late, found[place][0] if place < len(found) else len(ticks))
             if tick >= len(ticks):
                 return
-            findings = []
+            findings: list[Told] = []
             while place < len(found) and found[place][0] == tick:
                 findings.append(found[place][1])
                 place += 1

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 
-from server.engine.effects import Accepted
+from server.engine.effects import Accepted, QualityMarked
 from server.engine.events import Imported, RegistryChanged
 from server.history.figures import Bucket
 from server.history.gathering import Gathering
@@ -29,7 +29,7 @@ from telemetry.instant import DAY_MS, MINUTE_MS
 
 __all__ = ["Also", "Bucket", "Historian", "LastValue", "Mark", "Part", "Reader"]
 
-Part = Accepted | Imported | RegistryChanged
+Part = Accepted | Imported | RegistryChanged | QualityMarked
 """What the historian takes in."""
 
 Also = Callable[[sqlite3.Connection, Sequence[Part]], None]
@@ -101,10 +101,12 @@ class Historian:
         commits nor keeps the connection. Raises `StorageError`, with nothing of it written.
         """
         with self._transaction():
-            samples = [p for p in parts if not isinstance(p, RegistryChanged)]
+            samples = [p for p in parts if isinstance(p, Accepted | Imported)]
             for part in parts:
                 if isinstance(part, RegistryChanged):
                     self._learn(part)
+                elif isinstance(part, QualityMarked):
+                    self._add_mark(_mark_of(part))
             for day, columns in self._gathering.days(samples):
                 self._hot.add(day, columns)
                 self._unlooked += len(columns)
@@ -130,14 +132,25 @@ class Historian:
         """
         with self._transaction():
             for m in marks:
-                point = self._names.point(m.point)
-                self._db.execute(
-                    "INSERT INTO mark (point, start, end, quality, reason, author, at)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (point, m.start, m.end, m.quality, m.reason, m.author, m.at),
-                )
-                self._compute_again(point, m.start // DAY_MS, (m.end - 1) // DAY_MS)
+                self._add_mark(m)
         self._look_after(at_once=True)
+
+    def _add_mark(self, m: Mark) -> None:
+        """Add a mark, unless it is there: a journal that is followed again tells it again."""
+        point = self._names.point(m.point)
+        row = (point, m.start, m.end, m.quality, m.reason, m.author, m.at)
+        known = self._db.execute(
+            "SELECT 1 FROM mark WHERE (point, start, end, reason, author, at)"
+            " = (?1, ?2, ?3, ?5, ?6, ?7) AND quality IS ?4",
+            row,
+        ).fetchone()
+        if known is None:
+            self._db.execute(
+                "INSERT INTO mark (point, start, end, quality, reason, author, at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+            self._compute_again(point, m.start // DAY_MS, (m.end - 1) // DAY_MS)
 
     def settle(self) -> None:
         """Return when everything that is due has been sealed, computed anew or dropped."""
@@ -230,3 +243,15 @@ class Historian:
         self._hot.reload()
         self._gathering.reload()
         self._properties = Properties(self._db)
+
+
+def _mark_of(marked: QualityMarked) -> Mark:
+    return Mark(
+        point=marked.point,
+        start=marked.begin,
+        end=marked.end,
+        quality=marked.quality,
+        reason=marked.reason,
+        author=marked.author,
+        at=marked.at,
+    )

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 
 from server.engine import essentials
-from server.engine.effects import Accepted, AckDue, Effect, RebirthDue
+from server.engine.effects import Accepted, AckDue, Effect, QualityMarked, RebirthDue
 from server.engine.engine import Engine
 from server.engine.events import Event, Imported, RegistryChanged
 from server.engine.registry import Registry
@@ -195,13 +195,12 @@ class Door:
             n = 0
             if isinstance(event, Imported | RegistryChanged) and seq > written:
                 samples.append(event)
+            if seq > written:
+                samples += [e for e in effects if isinstance(e, Accepted | QualityMarked)]
             for effect in effects:
-                if isinstance(effect, Accepted):
-                    if seq > written:
-                        samples.append(effect)
-                elif isinstance(effect, AckDue | RebirthDue):
+                if isinstance(effect, AckDue | RebirthDue):
                     passing.append(effect)
-                else:
+                elif not isinstance(effect, Accepted):
                     if seq > known:
                         derived.append(Derived(seq=seq, n=n, effect=effect))
                     n += 1

@@ -18,6 +18,7 @@ from server.engine.effects import (
     IncidentUpdated,
     MessageDropped,
     PointSeen,
+    QualityMarked,
 )
 from server.servicecore import dispatch
 from server.servicecore.cases import new_case
@@ -39,7 +40,7 @@ from server.servicecore.store.trail import Act as TrailAct
 from telemetry.instant import Instant
 
 
-async def carry_out(  # noqa: C901  one line per kind of effect
+async def carry_out(  # noqa: C901, PLR0912  one line per kind of effect
     session: AsyncSession, item: Identified, *, book: RuleBook, now: Instant
 ) -> None:
     """Change the tables as an effect says."""
@@ -69,6 +70,8 @@ async def carry_out(  # noqa: C901  one line per kind of effect
                     source=effect.source, count=effect.count, because=effect.because, at=effect.at
                 )
             )
+        case QualityMarked():
+            pass  # the historian has it, and whoever computes asks there
         case CommandDone() as effect:
             await command_settled(session, effect.key, refused=effect.refused)
         case _ as never:

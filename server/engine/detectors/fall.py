@@ -187,6 +187,15 @@ class Fall:
         self._burst_bins = self._supply_bins = 0
         self._drop_bins[:] = 0
 
+    def excuse(self, i: int, because: str) -> list[Finding]:
+        """Take down what rests on one point alone: its instrument is faulty."""
+        self._drop_bins[i] = 0
+        event = self._drops.pop(i, None)
+        if event is None:
+            return []
+        self.frozen[i] = np.nan
+        return [event.finding.gone(because)]
+
     def withdraw(self, because: str) -> list[Finding]:
         """Take every finding down, as the zone has gone or has changed."""
         present = [self._event] if self._event is not None else []

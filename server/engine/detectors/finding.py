@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from server.engine.effects import AlarmKind
+from server.engine.effects import AlarmKind, QualityMarked
 from telemetry.instant import Instant
 
 
@@ -37,6 +37,10 @@ class Finding:
     def gone(self, because: str) -> "Finding":
         """Return the finding that this condition has gone."""
         return replace(self, is_present=False, because=(because,))
+
+
+Told = Finding | QualityMarked
+"""What a detector says: a condition, or what samples were worth."""
 
 
 class Board:

@@ -125,6 +125,11 @@ class Limits:
         self._finding = None
         return gone
 
+    def excuse(self, because: str) -> list[Finding]:
+        """Take the finding down, and forget what the point said: its instrument is faulty."""
+        self._last = []
+        return self.withdraw(because)
+
 
 class LimitsOf:
     """The limits of some columns of a grid; only what is beyond one is looked at one by one."""
@@ -170,6 +175,13 @@ class LimitsOf:
                 self.limits[ours] = other.limits[theirs]
                 if theirs in other.restless:
                     self.restless.add(ours)
+
+    def excuse(self, column: int, because: str) -> list[Finding]:
+        """Take down what rests on a column whose instrument is faulty."""
+        if column not in self.limits:
+            return []
+        self.restless.discard(column)
+        return self.limits[column].excuse(because)
 
     def withdraw(self, columns: range, because: str) -> list[Finding]:
         """Take the findings of some columns down."""

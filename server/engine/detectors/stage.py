@@ -10,8 +10,10 @@ import numpy as np
 
 from server.engine.detectors.block import TICKS_APART_MS, Block, Names, block_of
 from server.engine.detectors.clocks import Clocks
-from server.engine.detectors.finding import Finding
+from server.engine.detectors.finding import Told
+from server.engine.detectors.instruments import Instruments
 from server.engine.detectors.meters import Meters
+from server.engine.detectors.quality import Quality
 from server.engine.detectors.recovery import Recovery
 from server.engine.detectors.silence import Silence
 from server.engine.detectors.watch import Watch, watches_of
@@ -41,13 +43,15 @@ class Detectors:
         self._registry = Registry()
         self._watches: list[Watch] = []
         self._names = Names()
+        self._quality = Quality()
+        self._instruments = Instruments()
         self._silence = Silence()
         self._clocks = Clocks()
         self._meters = Meters()
         self._recovery = Recovery(self.operations)
         self._last_tick: Instant | None = None
 
-    def apply(self, event: Event, arrivals: list[Effect]) -> list[Finding]:
+    def apply(self, event: Event, arrivals: list[Effect]) -> list[Told]:
         """Take in one event and what has arrived with it."""
         return self.run([event], [arrivals])[0]
 
@@ -56,9 +60,9 @@ class Detectors:
         events: Sequence[Event],
         arrivals: Sequence[list[Effect]],
         repeated: Collection[int] = (),
-    ) -> list[list[Finding]]:
+    ) -> list[list[Told]]:
         """Return the findings of each event; commands at places in `repeated` came before."""
-        found: list[list[Finding]] = [[] for _ in events]
+        found: list[list[Told]] = [[] for _ in events]
         ticks: list[int] = []
         taken: list[tuple[int, Accepted]] = []
         for n, (event, arrived) in enumerate(zip(events, arrivals, strict=True)):
@@ -92,7 +96,7 @@ class Detectors:
         events: Sequence[Event],
         ticks: list[int],
         taken: list[tuple[int, Accepted]],
-        found: list[list[Finding]],
+        found: list[list[Told]],
     ) -> None:
         """Judge the block that has come together; it is empty afterwards."""
         if ticks or taken:
@@ -102,30 +106,35 @@ class Detectors:
         ticks.clear()
         taken.clear()
 
-    def judge(self, block: Block) -> list[tuple[int, Finding]]:
+    def judge(self, block: Block) -> list[tuple[int, Told]]:
         """Return what is found in a block, with the number of the tick that brings it."""
-        findings: list[tuple[int, int, Finding]] = []
-        good = np.flatnonzero(block.is_good)
+        findings: list[tuple[int, int, Told]] = []
+        judged = self._quality.run(block)
+        changes = judged.changes
+        good = np.flatnonzero(block.is_good & ~judged.is_unfit)
         is_watched = np.zeros(len(block.at), dtype=np.bool_)
         is_in_time = np.zeros(len(block.at), dtype=np.bool_)
         for n, watch in enumerate(self._watches):
-            wanted, in_time, said = watch.run(block, good)
-            is_watched[wanted] = True
-            is_in_time[wanted[in_time]] = True
-            findings += [(tick, n, f) for tick, f in said]
+            seen = watch.run(block, good, judged.changes)
+            is_watched[seen.wanted] = True
+            is_in_time[seen.wanted[seen.is_in_time]] = True
+            findings += [(tick, n, f) for tick, f in seen.found]
+            changes = [*changes, *seen.changes]
         n = len(self._watches)
         findings += [(tick, n, f) for tick, f in self._silence.run(block)]
         watched = np.flatnonzero(is_watched)
         late = self._clocks.run(block, watched, is_in_time[watched], self._registry.points)
         findings += [(tick, n + 1, f) for tick, f in late]
-        findings += [(tick, n + 2, f) for tick, f in self._meters.run(block, good)]
-        findings += [(tick, n + 3, f) for tick, f in self._recovery.run(block, good)]
+        told = self._instruments.run(block.ticks, changes)
+        findings += [(tick, n + 2, f) for tick, f in told]
+        findings += [(tick, n + 3, f) for tick, f in self._meters.run(block, good)]
+        findings += [(tick, n + 4, f) for tick, f in self._recovery.run(block, good)]
         if len(block.ticks):
             self._last_tick = Instant(int(block.ticks[-1]))
         findings.sort(key=lambda f: f[:2])
         return [(tick, f) for tick, _, f in findings]
 
-    def _told(self, event: ToldAlone) -> list[Finding]:
+    def _told(self, event: ToldAlone) -> list[Told]:
         match event:
             case RegistryChanged():
                 return self._registry_changed(event)
@@ -142,14 +151,14 @@ class Detectors:
                 self._silence.linked(event.at, is_up=event.up)
         return []
 
-    def _registry_changed(self, event: RegistryChanged) -> list[Finding]:
+    def _registry_changed(self, event: RegistryChanged) -> list[Told]:
         """Begin anew in zones that changed; what was learnt about their points is kept."""
         self.operations.registry_changed(event.registry)
         before, self._watches = self._watches, watches_of(event.registry, self.operations)
         self._registry = event.registry
         self._names = Names()
         old = {watch.width_ms: watch for watch in before}
-        findings: list[Finding] = []
+        findings: list[Told] = []
         for watch in self._watches:
             if watch.width_ms in old:
                 findings += watch.adopt(old.pop(watch.width_ms))
@@ -158,4 +167,7 @@ class Detectors:
         self._silence.registry_changed(event.registry.points, at=event.at)
         findings += self._meters.registry_changed(event.registry)
         self._recovery.registry_changed(event.registry)
+        self._quality.registry_changed(event.registry)
+        off = [p for watch in self._watches for p in watch.loners.off]
+        findings += self._instruments.registry_changed(event.registry.points, off)
         return findings

@@ -1,5 +1,8 @@
 """All zones whose bins are of one width: their samples into bins, their bins to the detectors."""
 
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
 import numpy as np
 
 from server.engine.detectors.block import Block
@@ -7,14 +10,18 @@ from server.engine.detectors.fall import WIDTH_MAX_MS
 from server.engine.detectors.falls import Falls, Wells
 from server.engine.detectors.finding import Finding
 from server.engine.detectors.grid import Arrivals, Bools, Floats, Grid, Ints, Rows
+from server.engine.detectors.jumps import POINTS_MIN, Family
 from server.engine.detectors.limits import LimitsOf
+from server.engine.detectors.loners import WIDTH_MAX_MS as LONERS_MAX_MS
+from server.engine.detectors.loners import Loners
 from server.engine.detectors.plot import Plot
 from server.engine.detectors.scales import FIVE_MS
 from server.engine.detectors.seasons import Seasons
+from server.engine.detectors.symptoms import Change
 from server.engine.events import Imported
 from server.engine.operations import Operations
 from server.engine.registry import Inflow, Point, Registry, Zone
-from telemetry.instant import SECOND_MS
+from telemetry.instant import HOUR_MS, SECOND_MS
 from telemetry.point import PointId
 from telemetry.sample import Quality
 from telemetry.units import Quantity
@@ -35,18 +42,32 @@ class Nets:
             signs = np.array([zones[z][n][1] for z in having], dtype=np.float64)
             self._nth.append((np.array(having, dtype=np.int64), columns, signs))
 
-    def of(self, rows: Rows) -> tuple[Floats, Bools]:
+    def of(self, values: Floats, said: Bools) -> tuple[Floats, Bools]:
         """Return the net inflow of each bin and whether every meter spoke, (bins, zones).
 
         NaN where a meter has said nothing, or where not all are known.
         """
-        net = np.zeros((len(rows.start), self._count))
+        net = np.zeros((len(values), self._count))
         is_fresh = np.ones(net.shape, dtype=np.bool_)
         for zones, columns, signs in self._nth:
-            net[:, zones] += signs * rows.values[:, columns]
-            is_fresh[:, zones] &= rows.is_fresh[:, columns]
+            net[:, zones] += signs * values[:, columns]
+            is_fresh[:, zones] &= said[:, columns]
         net[:, self._is_unknown] = np.nan
         return net, is_fresh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What the zones of one width made of a block.
+
+    The places of samples that a column wants, whether they came in time, what is found with the
+    number of its tick, and which instruments leave the others of their zone, or come back.
+    """
+
+    wanted: Ints
+    is_in_time: Bools
+    found: list[tuple[int, Finding]]
+    changes: list[Change]
 
 
 class Watch:
@@ -70,20 +91,24 @@ class Watch:
         self.falls = Falls(
             tuple(_wells(p, width_ms) for p in judged), width_ms=width_ms, operations=operations
         )
+        self._columns_of: dict[PointId, tuple[int, ...]] = {}
+        for column, point in enumerate(points):
+            self._columns_of[point.id] = (*self._columns_of.get(point.id, ()), column)
         self._pick = np.array(
             [c for p in judged for c in [*p.columns[: len(p.pressures)], p.begin]], dtype=np.int64
         )
         self.seasons = Seasons(self.plots, len(points), width_ms=width_ms)
         self._nets = Nets([p.meters for p in judged])
         self._net_columns = np.array([c.stop - 1 for c in self.falls.columns], dtype=np.int64)
+        self.loners = Loners(_families(self.plots, width_ms), width_ms=width_ms)
+        self._excuses: list[tuple[int, PointId, str]] = []
         self._tables: list[Ints] = []
         self._names: tuple[PointId, ...] = ()
 
-    def run(self, block: Block, good: Ints) -> tuple[Ints, Bools, list[tuple[int, Finding]]]:
+    def run(self, block: Block, good: Ints, excuses: list[Change]) -> "Watched":
         """Judge a block; `good` are the places of its good samples.
 
-        Return the places that a column wants, whether they came in time, and what is found, with
-        the number of its tick.
+        `excuses` say of which points the instrument has just been found faulty.
         """
         wanted, column = self._wanted(block, good)
         arrivals = Arrivals(
@@ -94,12 +119,61 @@ class Watch:
             value=block.value[wanted],
         )
         rows, is_in_time = self.grid.run(block.ticks, arrivals)
-        if not len(rows.start):
-            return wanted, is_in_time, []
-        found = self.limits.run(rows.start, rows.values, rows.is_fresh)
-        found += self._run_falls(rows)
+        self._excuses += [(c.tick, c.point, c.because) for c in excuses if c.is_on]
+        found, changes = self._judge(rows) if len(rows.start) else ([], [])
+        self._excuses = [(0, p, why) for _, p, why in self._excuses]
+        return Watched(wanted=wanted, is_in_time=is_in_time, found=found, changes=changes)
+
+    def _judge(self, rows: Rows) -> tuple[list[tuple[int, Finding]], list[Change]]:
+        """Judge closed bins, without those of faulty instruments; what rests on them goes."""
+        is_unfit, changes = self.loners.run(rows)
+        rows = replace(
+            rows,
+            values=np.where(is_unfit, np.nan, rows.values),
+            is_fresh=rows.is_fresh & ~is_unfit,
+        )
+        if rows.anew is not None:
+            self.falls.begin_anew()
+        excuses = self._excuses_in(rows, changes)
+        edges = sorted({0, *(row for row, _, _ in excuses), len(rows.start)})
+        found: list[tuple[int, Finding]] = []
+        for a, b in pairwise(edges):
+            for row, column, because in excuses:
+                if row == a:
+                    found += [(a, f) for f in self._excuse(column, because)]
+            part = slice(a, b)
+            values, is_fresh = rows.values[part], rows.is_fresh[part]
+            said = self.limits.run(rows.start[part], values, is_fresh)
+            said += self._run_falls(rows.start[part], values, is_fresh)
+            found += [(a + row, f) for row, f in said]
         found += self.seasons.run(rows)
-        return wanted, is_in_time, [(int(rows.tick[row]), f) for row, f in found]
+        told = [(int(rows.tick[row]), f) for row, f in found]
+        return told, [c for _, c in changes]
+
+    def _excuses_in(
+        self, rows: Rows, changes: list[tuple[int, Change]]
+    ) -> list[tuple[int, int, str]]:
+        """Return at which row which column is excused, and why; later ones are kept."""
+        told = [(int(np.searchsorted(rows.tick, t)), p, why) for t, p, why in self._excuses]
+        self._excuses = [
+            e for e, (row, _, _) in zip(self._excuses, told, strict=True) if row == len(rows.start)
+        ]
+        told += [(row, c.point, c.because) for row, c in changes if c.is_on]
+        return [
+            (row, column, f"the instrument is faulty: {why}")
+            for row, point, why in told
+            if row < len(rows.start)
+            for column in self._columns_of.get(point, ())
+        ]
+
+    def _excuse(self, column: int, because: str) -> list[Finding]:
+        found = self.limits.excuse(column, because)
+        for plot in self.plots:
+            number = self.judged.get(plot.zone.id)
+            i = column - plot.begin
+            if number is not None and 0 <= i < len(plot.pressures):
+                found += self.falls.machines[number].excuse(i, because)
+        return found
 
     def _wanted(self, block: Block, good: Ints) -> tuple[Ints, Ints]:
         if self._names is not block.points:
@@ -113,25 +187,24 @@ class Watch:
             columns.append(column[column >= 0])
         return np.concatenate(places), np.concatenate(columns)
 
-    def _run_falls(self, rows: Rows) -> list[tuple[int, Finding]]:
+    def _run_falls(self, start: Ints, said: Floats, is_fresh: Bools) -> list[tuple[int, Finding]]:
         if not len(self._pick):
             return []
-        if rows.anew is not None:
-            self.falls.begin_anew()
-        values, is_fresh = rows.values[:, self._pick], rows.is_fresh[:, self._pick]
-        values[:, self._net_columns], is_fresh[:, self._net_columns] = self._nets.of(rows)
-        return self.falls.run(rows.start, values, is_fresh)
+        values, is_new = said[:, self._pick], is_fresh[:, self._pick]
+        values[:, self._net_columns], is_new[:, self._net_columns] = self._nets.of(said, is_fresh)
+        return self.falls.run(start, values, is_new)
 
     def learn_past(self, event: Imported) -> None:
         """Learn from 5-minute means of the past, of pressures and of zones with every meter."""
-        if not len(self._pick):
-            return
         rows = [r for r in event.rows if r[2] is not None and r[3] == Quality.GOOD]
         at = np.array([r[1] for r in rows], dtype=np.int64)
         value = np.array([r[2] for r in rows], dtype=np.float64)
         names: dict[PointId, int] = {}
         point = np.array([names.setdefault(PointId(r[0]), len(names)) for r in rows], dtype=int)
         series = {p: (at[point == n], value[point == n]) for p, n in names.items()}
+        self._learn_hours(series)
+        if not len(self._pick):
+            return
         starts = np.unique(at // FIVE_MS)
         sums, counts = (np.zeros((len(starts), len(self._pick))) for _ in range(2))
         for plot in self.plots:
@@ -142,6 +215,22 @@ class Watch:
         means = np.full_like(sums, np.nan)
         np.divide(sums, counts, out=means, where=counts > 0)
         self.falls.learn_past(starts * FIVE_MS, means)
+
+    def _learn_hours(self, series: dict[PointId, tuple[Ints, Floats]]) -> None:
+        """Let the pressures of each zone learn what they owe to each other, from hourly means."""
+        for plot in self.plots:
+            known = [series.get(p.id) for p in plot.pressures]
+            hours = np.unique(
+                np.concatenate(
+                    [s[0] // HOUR_MS for s in known if s is not None]
+                    or [np.zeros(0, dtype=np.int64)]
+                )
+            )
+            meters = [(series.get(plot.points[c - plot.begin].id), sign) for c, sign in plot.meters]
+            levels = [_hourly(s, hours) for s in (*known, _past_net(meters))]
+            if len(hours):
+                table = np.stack(levels, axis=1)
+                self.loners.learn_past(plot.zone.id, hours * HOUR_MS, table[:, :-1], table[:, -1])
 
     def _past_of(
         self, plot: Plot, series: dict[PointId, tuple[Ints, Floats]]
@@ -177,6 +266,7 @@ class Watch:
                 findings += other.withdrawn(old, "the zone was changed in the registry")
         self.grid.adopt(other.grid, same)
         self.seasons.adopt(other.seasons, same)
+        self.loners.adopt(other.loners)
         self.limits.adopt(other.limits, same)
         for old in theirs.values():
             findings += other.withdrawn(old, "the zone was taken out of the registry")
@@ -272,9 +362,29 @@ def _plots(zones: list[tuple[Zone, tuple[Point, ...]]]) -> tuple[Plot, ...]:
     return tuple(plots)
 
 
+def _families(plots: tuple[Plot, ...], width_ms: int) -> tuple[Family, ...]:
+    """Return the zones whose pressures can be held against each other."""
+    chosen = [p for p in plots if len(p.pressures) >= POINTS_MIN and width_ms <= LONERS_MAX_MS]
+    return tuple(
+        Family(
+            zone=p.zone.id,
+            points=tuple(point.id for point in p.pressures),
+            columns=tuple(p.columns[: len(p.pressures)]),
+            meters=p.meters,
+            slow=_slow(p, width_ms),
+        )
+        for p in chosen
+    )
+
+
+def _slow(plot: Plot, width_ms: int) -> int:
+    """Return how many bins the slowest meter of a zone takes for a reading."""
+    periods = [plot.points[c - plot.begin].period_ms // width_ms for c, _ in plot.meters]
+    return max(periods, default=1)
+
+
 def _wells(plot: Plot, width: int) -> Wells:
-    slow = max((plot.points[c - plot.begin].period_ms // width for c, _ in plot.meters), default=1)
-    return Wells(zone=plot.zone.id, pressures=plot.pressures, slow=slow)
+    return Wells(zone=plot.zone.id, pressures=plot.pressures, slow=_slow(plot, width))
 
 
 def _tables(plots: tuple[Plot, ...], names: tuple[PointId, ...]) -> list[Ints]:
@@ -295,6 +405,19 @@ def _tables(plots: tuple[Plot, ...], names: tuple[PointId, ...]) -> list[Ints]:
                 tables.append(table)
             table[place] = column
     return tables
+
+
+def _hourly(series: tuple[Ints, Floats] | None, hours: Ints) -> Floats:
+    """Return the hourly means of a series, NaN where it says nothing."""
+    sums, counts = np.zeros(len(hours)), np.zeros(len(hours))
+    if series is not None:
+        row = np.searchsorted(hours, series[0] // HOUR_MS)
+        is_here = row < len(hours)
+        np.add.at(sums, row[is_here], series[1][is_here])
+        np.add.at(counts, row[is_here], 1.0)
+    means = np.full(len(hours), np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
 
 
 def _past_net(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from server.engine.detectors.finding import Finding
 from server.engine.detectors.stage import Detectors
 from server.engine.effects import Accepted, AlarmKind
 from server.engine.events import Arrived, Imported, RegistryChanged, Tick
@@ -47,7 +48,8 @@ def live(town, seconds, *, start=0, mute=(), historical=False, detectors=None):
         arrivals += [[accepted], []]
     told = detectors.run(events, arrivals)
     seconds_told = [(start + 1 + n // 2, f) for n, found in enumerate(told) for f in found]
-    return [(s, f) for s, f in seconds_told if f.kind not in INSTRUMENT]
+    findings = [(s, f) for s, f in seconds_told if isinstance(f, Finding)]
+    return [(s, f) for s, f in findings if f.kind not in INSTRUMENT]
 
 
 def kinds(found):
@@ -187,11 +189,23 @@ def test_a_single_point_without_neighbours_may_still_report_its_fall():
     assert kinds(live(town, 800, detectors=detectors)) == [("pressure_drop", True)]
 
 
-def test_one_sensor_that_jumps_is_a_pressure_drop_and_no_burst():
+def sinking(at):
+    """Return what lets one point sink by 15 kPa within five seconds, too slowly for a jump."""
+    return [Burst(at=at + n, m3h=0.0, falls=(0, 0, 3.0, 0, 0, 0)) for n in range(5)]
+
+
+def test_one_sensor_that_jumps_is_nothing_for_the_pipe_crew():
     town = Town(9)
     town.sensor = {2: (700, -15.0)}
 
-    found = live(town, 1_000)
+    assert live(town, 1_000) == []
+
+
+def test_one_point_that_sinks_is_a_pressure_drop_and_no_burst():
+    town = Town(9)
+    town.bursts = sinking(700)
+
+    found = live(town, 800)
 
     assert kinds(found) == [("pressure_drop", True)]
     assert found[0][1].points == (pressure(2),)
@@ -200,8 +214,8 @@ def test_one_sensor_that_jumps_is_a_pressure_drop_and_no_burst():
 
 def test_a_burst_takes_back_the_single_fall_that_came_before_it():
     town = Town(9)
-    town.sensor = {2: (700, -15.0)}
-    town.bursts = [Burst(at=730, m3h=40.0, falls=(0, 0, 0, 9.0, 5.0, 0))]
+    town.bursts = sinking(700)
+    town.bursts += [Burst(at=730, m3h=40.0, falls=(0, 0, 0, 9.0, 5.0, 0))]
 
     found = live(town, 800)
 

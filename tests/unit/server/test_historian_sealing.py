@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from server.engine.effects import Accepted
+from server.engine.effects import Accepted, QualityMarked
 from server.engine.events import Imported, RegistryChanged
 from server.engine.registry import Point, Registry, Zone
 from server.engine.samples import Samples
@@ -178,6 +178,21 @@ def test_a_mark_is_obeyed_at_once_and_in_the_roll_ups_of_sealed_days(plant: Plan
     assert plant.values() == [280.0, 100.0, 290.0]  # samples stay
     with pytest.raises(Exception, match="marks are only added"):
         plant.historian._db.execute("DELETE FROM mark")
+
+
+def test_what_the_engine_says_of_samples_in_hindsight_is_kept_once(plant: Plant):
+    plant.say(1, 280.0, 281.0)
+    marked = QualityMarked(
+        at=Instant(START + DAY_MS), point=POINT, begin=Instant(START),
+        end=Instant(START + HOUR_MS + 1), quality=0, reason="flat", author="engine",
+        because="it stands",
+    )  # fmt: skip
+
+    plant.historian.write([marked], through=7)
+    plant.historian.write([marked], through=8)
+
+    assert len(plant.reader.marks()) == 1
+    assert plant.reader.samples([POINT], *SPAN).quality.tolist() == [0, 192]
 
 
 def test_a_later_mark_revises_an_earlier_one(plant: Plant):

@@ -1,0 +1,353 @@
+"""Pages of twelve readings of one point: whether it stands still, leaps about, or hisses.
+
+Everything is judged when a page is full, from its own readings and the six before them, and is
+learnt then too: what a channel is known to do (its longest run of equal readings, how often two
+follow each other, its noise, its spikes). How a stream is cut into blocks changes nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from server.engine.detectors.grid import Bools, Floats, Ints
+from server.engine.detectors.symptoms import Symptom
+from telemetry.instant import DAY_MS
+
+PAGE = 12
+CARRY = 6
+"""Readings before a page: a median of seven needs three on either side, and comes three late."""
+
+FLAT_TIMES = 3
+"""A frozen reading stays for three times the longest run that its channel was seen to do,"""
+
+FLAT_MIN = 12
+FLAT_NATS = 25.0
+"""and for longer than chance: the probability of so many equal pairs is under exp(-25)."""
+
+RESTLESS_SHARE = 0.45
+"""A channel of which fewer pairs are equal hisses day and night, and is known at once;"""
+
+RESTLESS_PAGES = 5
+KNOWN_MS = 2 * DAY_MS
+"""any other, of coarse steps or quiet water, after two nights."""
+
+NOISE_TIMES, NOISE_PAGES = 6.0, 3
+NOISE_KNOWN_PAGES = 8
+MEMORY_PAGES = 500
+
+SCREEN_TIMES = 12.0
+SPIKE_MADS = 8.0
+SPIKES_PAGES = 30
+HABIT_PAGES = 20
+SPIKES_ON, SPIKES_OFF = 5.0, 1.5
+"""Spikes within some 360 readings, beyond three times what is usual there."""
+
+_MAD = 1.4826
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A symptom of a point comes or goes with the reading at `place` of the block.
+
+    `since` is when it began, or ended; `figure` is what was counted, in the symptom's own way.
+    """
+
+    number: int
+    place: int
+    symptom: Symptom
+    is_on: bool
+    since: int
+    figure: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """Readings of a block in the order of their points, then of arrival; arrays of one length."""
+
+    number: Ints
+    place: Ints
+    at: Ints
+    value: Floats
+
+
+class Pages:
+    """The pages of `n` points. `floor` is the least noise of each.
+
+    `is_steady` says which of them neither leap nor hiss in ordinary life.
+    """
+
+    def __init__(self, n: int, *, floor: Floats, is_steady: Bools) -> None:
+        self._floor = floor
+        self._is_steady = is_steady
+        self._values = np.full((n, CARRY + PAGE), np.nan)
+        self._at = np.zeros((n, CARRY + PAGE), dtype=np.int64)
+        self._fill = np.zeros(n, dtype=np.int64)
+        self._first_at = np.full(n, -1, dtype=np.int64)
+        self._pages = np.zeros(n)
+        self._equal = np.zeros(n)
+        self._longest = np.zeros(n)
+        self._run = np.zeros(n)
+        self._run_since = np.zeros(n, dtype=np.int64)
+        self._noise = np.zeros(n)
+        self._noisy = np.zeros(n)
+        self._spikes = np.zeros(n)
+        self._habit = np.zeros(n)
+        self.is_flat, self.is_noisy, self.is_spiky = (np.zeros(n, dtype=np.bool_) for _ in range(3))
+
+    def adopt(self, other: "Pages", pairs: list[tuple[int, int]]) -> None:
+        """Go on with points of another registry; pairs are (ours, theirs)."""
+        ours, theirs = [a for a, _ in pairs], [b for _, b in pairs]
+        for name, mine in vars(self).items():
+            if name not in {"_floor", "_is_steady"}:
+                mine[ours] = getattr(other, name)[theirs]
+
+    def run(self, readings: Readings) -> list[Turn]:
+        """Take readings in; return what comes and goes, in the order of points and pages."""
+        number = readings.number
+        if not len(number):
+            return []
+        is_first = np.concatenate([[True], number[1:] != number[:-1]])
+        begins = np.flatnonzero(is_first)
+        counts = np.diff(np.append(begins, len(number)))
+        offset = np.arange(len(number)) - np.repeat(begins, counts)
+        who = number[begins]
+        total = self._fill[who] + counts
+        column = CARRY + self._fill[number] + offset
+        if int(total.max()) < PAGE:
+            self._values[number, column] = readings.value
+            self._at[number, column] = readings.at
+            self._fill[who] = total
+            return []
+        return self._turn_over(readings, who, total, column, np.repeat(np.arange(len(who)), counts))
+
+    def _turn_over(
+        self, readings: Readings, who: Ints, total: Ints, column: Ints, row: Ints
+    ) -> list[Turn]:
+        """Lay what was kept and what is new end to end, point after point, and judge the pages."""
+        fill, lengths = self._fill[who], CARRY + total
+        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        size = int(lengths.sum())
+        values, at = np.full(size, np.nan), np.zeros(size, dtype=np.int64)
+        place = np.full(size, -1, dtype=np.int64)
+        kept_row, kept_column = np.nonzero(np.arange(CARRY + PAGE) < (CARRY + fill)[:, None])
+        values[offsets[kept_row] + kept_column] = self._values[who[kept_row], kept_column]
+        at[offsets[kept_row] + kept_column] = self._at[who[kept_row], kept_column]
+        new = offsets[row] + column
+        values[new], at[new], place[new] = readings.value, readings.at, readings.place
+        full = total // PAGE
+        turns = self._judge(who, full, offsets, values, at, place)
+        left = total - full * PAGE
+        tail_row, tail_column = np.nonzero(np.arange(CARRY + PAGE) < (CARRY + left)[:, None])
+        source = offsets[tail_row] + full[tail_row] * PAGE + tail_column
+        self._values[who[tail_row], tail_column] = values[source]
+        self._at[who[tail_row], tail_column] = at[source]
+        self._fill[who] = left
+        return turns
+
+    def _judge(
+        self, who: Ints, full: Ints, offsets: Ints, values: Floats, at: Ints, place: Ints
+    ) -> list[Turn]:
+        first = np.concatenate([[0], np.cumsum(full)[:-1]])
+        nth = np.arange(int(full.sum())) - np.repeat(first, full)
+        start = np.repeat(offsets, full) + PAGE * nth
+        inside = np.arange(CARRY + PAGE)
+        page = _Page.of(values[start[:, None] + inside])
+        turns: list[Turn] = []
+        for wave in range(int(full.max())):
+            chosen = np.flatnonzero(full > wave)
+            rows = first[chosen] + wave
+            begin = start[rows] + CARRY
+            told = _Wave(
+                who=who[chosen],
+                page=page.part(rows),
+                at=at[begin[:, None] + np.arange(-1, PAGE)],
+                place=place[begin + PAGE - 1],
+            )
+            turns += self._wave(told)
+        turns.sort(key=lambda t: t.place)
+        return turns
+
+    def _wave(self, wave: "_Wave") -> list[Turn]:
+        """Judge one page of each of some points, and learn from it."""
+        who, page = wave.who, wave.page
+        is_new = self._first_at[who] < 0
+        if is_new.any():
+            self._first_at[who[is_new]] = wave.at[is_new, 1]
+        is_still = page.lead == PAGE
+        run = self._run[who]
+        through = run + page.lead
+        best = np.maximum(np.maximum(through, page.ended), page.trailing)
+        was_flat, was_noisy, was_spiky = self.is_flat[who], self.is_noisy[who], self.is_spiky[who]
+        is_flat = was_flat
+        if best.max() >= FLAT_MIN - 1 or was_flat.any():
+            limit = self._limit(who, wave.at[:, -1])
+            is_flat = np.where(was_flat, best >= PAGE - 1, best >= limit)
+        noise = np.maximum(self._noise[who], self._floor[who])
+        is_known = (self._pages[who] >= NOISE_KNOWN_PAGES) & self._is_steady[who]
+        is_loud = is_known & (page.typical > NOISE_TIMES * noise)
+        noisy = np.where(is_loud, np.maximum(self._noisy[who], 0) + 1, self._noisy[who] - 1)
+        noisy = np.clip(noisy, 0, NOISE_PAGES)
+        is_noisy = np.where(was_noisy, noisy > 0, noisy >= NOISE_PAGES)
+        is_spiky = self._spiky(who, page, noise, is_known & ~is_loud)
+        turns = self._turns(wave, Symptom.FLAT, was_flat, is_flat, best + 1)
+        turns += self._turns(wave, Symptom.NOISE, was_noisy, is_noisy, page.typical / noise)
+        turns += self._turns(wave, Symptom.SPIKES, was_spiky, is_spiky, self._spikes[who])
+        if turns:
+            self.is_flat[who], self.is_noisy[who], self.is_spiky[who] = is_flat, is_noisy, is_spiky
+        self._noisy[who] = noisy
+        ended = np.where(is_still, 0.0, np.maximum(through, page.ended))
+        is_ordinary = ~(is_flat | was_flat)
+        self._longest[who] = np.maximum(self._longest[who], np.where(is_ordinary, ended, 0.0))
+        self._run_since[who] = np.where(
+            is_still, np.where(run > 0, self._run_since[who], wave.at[:, 0]), wave.trailing_since
+        )
+        self._run[who] = np.where(is_still, run + PAGE, page.trailing)
+        self._learn(who, page, noise, is_ordinary, is_loud)
+        return turns
+
+    def _learn(
+        self, who: Ints, page: "_Page", noise: Floats, is_ordinary: Bools, is_loud: Bools
+    ) -> None:
+        pages = self._pages[who] + is_ordinary
+        self._pages[who] = pages
+        rate = np.where(is_ordinary & ~is_loud, 1 / np.clip(pages, 1.0, MEMORY_PAGES), 0.0)
+        roof = np.where(pages > NOISE_KNOWN_PAGES, 3.0 * noise, np.inf)
+        self._noise[who] += rate * (np.minimum(page.typical, roof) - self._noise[who])
+        self._equal[who] += rate * (page.equal / PAGE - self._equal[who])
+
+    def _limit(self, who: Ints, now: Ints) -> Floats:
+        """Return how many equal pairs in a row each point must show to be called frozen."""
+        pages = self._pages[who]
+        share = (self._equal[who] * pages * PAGE + 2.0) / (pages * PAGE + 4.0)
+        chance = FLAT_NATS / -np.log(np.minimum(share, 0.999))
+        longest = FLAT_TIMES * (self._longest[who] + 1.0)
+        limit = np.maximum(np.maximum(FLAT_MIN - 1.0, longest), chance)
+        is_restless = (share <= RESTLESS_SHARE) & (pages >= RESTLESS_PAGES) & self._is_steady[who]
+        is_known = is_restless | (now - self._first_at[who] >= KNOWN_MS)
+        return np.where(is_known, limit, np.inf)
+
+    def _spiky(self, who: Ints, page: "_Page", noise: Floats, is_known: Bools) -> Bools:
+        """Count spikes where a page moves much; say who has too many of them."""
+        count = np.zeros(len(who))
+        chosen = np.flatnonzero(is_known & (page.largest > SCREEN_TIMES * noise))
+        if len(chosen):
+            count[chosen] = _spikes(page.values[chosen], noise[chosen])
+        score = self._spikes[who] * (1 - 1 / SPIKES_PAGES) + count
+        self._spikes[who] = score
+        was = self.is_spiky[who]
+        pages = self._pages[who]
+        usual = np.where(pages < HABIT_PAGES, np.inf, 3.0 * SPIKES_PAGES * self._habit[who])
+        is_spiky: Bools = np.where(was, score >= SPIKES_OFF + usual, score >= SPIKES_ON + usual)
+        rate = np.where(pages < HABIT_PAGES, 1 / (pages + 1.0), 1 / MEMORY_PAGES)
+        rate = np.where(is_spiky | was, 0.0, rate)
+        self._habit[who] += rate * (count - self._habit[who])
+        return is_spiky
+
+    def _turns(
+        self, wave: "_Wave", symptom: Symptom, was: Bools, is_now: Bools, figure: Floats
+    ) -> list[Turn]:
+        is_other = was != is_now
+        if not is_other.any():
+            return []
+        return [
+            Turn(
+                number=int(wave.who[i]),
+                place=int(wave.place[i]),
+                symptom=symptom,
+                is_on=bool(is_now[i]),
+                since=self._since(wave, i, symptom, is_on=bool(is_now[i])),
+                figure=float(figure[i]),
+            )
+            for i in np.flatnonzero(is_other).tolist()
+        ]
+
+    def _since(self, wave: "_Wave", i: int, symptom: Symptom, *, is_on: bool) -> int:
+        """Return since when a reading stands still; other symptoms begin with their page."""
+        if symptom is not Symptom.FLAT or not is_on:
+            return int(wave.at[i, 1])
+        run, lead = self._run[wave.who[i]], wave.page.lead[i]
+        if run > 0 and run + lead >= max(wave.page.ended[i], wave.page.trailing[i]):
+            return int(self._run_since[wave.who[i]])
+        return int(wave.at[i, 0] if lead == PAGE else wave.at[i, 1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """Pages, (pages, 18) readings each, and what they show; runs count equal pairs."""
+
+    values: Floats
+    lead: Floats
+    ended: Floats
+    trailing: Floats
+    equal: Floats
+    typical: Floats
+    largest: Floats
+
+    @classmethod
+    def of(cls, values: Floats) -> "_Page":
+        moves = values[:, CARRY:] - values[:, CARRY - 1 : -1]
+        is_same = (moves == 0.0) & (values[:, CARRY:] != 0.0)
+        moves = np.where(np.isnan(moves), 0.0, moves)
+        n = len(values)
+        lead, ended, run = np.zeros(n), np.zeros(n), np.zeros(n)
+        is_leading = np.ones(n, dtype=np.bool_)
+        for k in range(PAGE):
+            same = is_same[:, k]
+            ended = np.where(same | is_leading, ended, np.maximum(ended, run))
+            is_leading &= same
+            lead += is_leading
+            run = np.where(same, run + 1.0, 0.0)
+        ordered = np.sort(moves, axis=1)
+        slope = (ordered[:, PAGE // 2 - 1] + ordered[:, PAGE // 2]) / 2
+        smallest = np.sort(np.abs(ordered - slope[:, None]), axis=1)  # a ramp is no noise
+        typical = smallest[:, 0].copy()
+        for k in range(1, 9):  # the larger quarter is left out: a spike moves twice
+            typical += smallest[:, k]
+        return cls(
+            values=values,
+            lead=lead,
+            ended=ended,
+            trailing=run,
+            equal=is_same.sum(axis=1).astype(np.float64),
+            typical=typical / 9,
+            largest=smallest[:, -1],
+        )
+
+    def part(self, rows: Ints) -> "_Page":
+        """Return some of the pages."""
+        return _Page(
+            values=self.values[rows],
+            lead=self.lead[rows],
+            ended=self.ended[rows],
+            trailing=self.trailing[rows],
+            equal=self.equal[rows],
+            typical=self.typical[rows],
+            largest=self.largest[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wave:
+    """One page of each of some points; `at` has the instant before it and its own twelve."""
+
+    who: Ints
+    page: _Page
+    at: Ints
+    place: Ints
+
+    @property
+    def trailing_since(self) -> Ints:
+        """Return since when the last reading stands."""
+        column = PAGE - self.page.trailing.astype(np.int64)
+        since: Ints = np.take_along_axis(self.at, column[:, None], axis=1)[:, 0]
+        return since
+
+
+def _spikes(values: Floats, noise: Floats) -> Floats:
+    """Return how many readings of each page stand far off the median of seven around them."""
+    windows = np.lib.stride_tricks.sliding_window_view(values, 7, axis=1)
+    median = np.median(windows, axis=2)
+    mad = _MAD * np.median(np.abs(windows - median[:, :, None]), axis=2)
+    far = np.abs(values[:, 3:-3] - median) > SPIKE_MADS * np.maximum(mad, noise[:, None])
+    count: Floats = far.sum(axis=1).astype(np.float64)
+    return count
