@@ -21,10 +21,13 @@ from server.engine.effects import (
     IncidentUpdated,
 )
 from server.engine.events import Commanded, Event
-from telemetry.instant import MINUTE_MS, Instant
+from telemetry.instant import HOUR_MS, MINUTE_MS, Instant
 
 TOGETHER_MS = 10 * MINUTE_MS
 """How long after its last alarm an incident takes in another."""
+
+SAME_ONSET_MS = 2 * HOUR_MS
+"""A leak that the inflow tells hours later is the burst, if both began together."""
 
 _TELLING = (
     AlarmKind.PRESSURE_DROP,
@@ -59,6 +62,7 @@ class _Incident:
     kind: AlarmKind
     zones: list[str]
     severity: int
+    onset: Instant
     last_raised: Instant
     points: list[str]
     explained_by: str = ""
@@ -73,7 +77,11 @@ class _Incident:
 
     def takes(self, alarm: AlarmRaised) -> bool:
         """Say whether an alarm has the cause of this incident."""
-        if alarm.at - self.last_raised > TOGETHER_MS or alarm.explained_by != self.explained_by:
+        if alarm.explained_by != self.explained_by:
+            return False
+        if self.kind is AlarmKind.BURST and alarm.kind is AlarmKind.LEAK:
+            return alarm.zone in self.zones and abs(alarm.onset - self.onset) <= SAME_ONSET_MS
+        if alarm.at - self.last_raised > TOGETHER_MS:
             return False
         if self.kind is AlarmKind.SUPPLY and alarm.kind is AlarmKind.SUPPLY:
             return True
@@ -153,6 +161,7 @@ class Incidents:
             kind=alarm.kind,
             zones=[alarm.zone],
             severity=alarm.severity,
+            onset=alarm.onset,
             last_raised=alarm.at,
             points=list(alarm.points),
             explained_by=alarm.explained_by,

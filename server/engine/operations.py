@@ -21,6 +21,9 @@ EARLY_MS = 5 * MINUTE_MS
 GRACE_MS = 15 * MINUTE_MS
 """So much after the told end what was explained may still stand."""
 
+OPEN_MS = DAY_MS
+"""How long slow detectors wait for one whose end nobody told."""
+
 KEPT_MS = 8 * DAY_MS
 """How long an operation that is over is remembered: slow detectors look back."""
 
@@ -185,7 +188,7 @@ class Operations:
         return any(
             not o.is_withdrawn
             and o.begin - EARLY_MS < end
-            and (o.end is None or o.end + GRACE_MS > begin)
+            and (o.begin + OPEN_MS if o.end is None else o.end) + GRACE_MS > begin
             and self.reaches(o, zone)
             for o in self._known.values()
         )

@@ -11,6 +11,7 @@ from server.engine.detectors.hours import Hour, Hours
 from server.engine.detectors.plot import Plot
 from server.engine.detectors.season import Season, Seen
 from server.engine.events import ModelPublished
+from server.engine.operations import Operations
 from telemetry.instant import HOUR_MS, Instant
 
 COMMON = 0.7
@@ -25,7 +26,15 @@ COMMON_CLIP = 6.0
 class Seasons:
     """One CUSUM a zone that has meters; `n` columns of bins."""
 
-    def __init__(self, plots: tuple[Plot, ...], n: int, *, width_ms: int) -> None:
+    def __init__(
+        self,
+        plots: tuple[Plot, ...],
+        n: int,
+        *,
+        width_ms: int,
+        operations: Operations | None = None,
+    ) -> None:
+        self._operations = Operations() if operations is None else operations
         self.hours = Hours(n, width_ms=width_ms)
         self.plots = tuple(p for p in plots if p.meters and len(p.stores) == len(p.zone.storage))
         self.zones: dict[str, Season] = {p.zone.id: Season(p.zone.id) for p in self.plots}
@@ -59,6 +68,8 @@ class Seasons:
         at = Instant(hour.start + HOUR_MS)
         findings: list[Finding] = []
         for zone, one in seen.items():
+            if self._operations.disturbs(zone, Instant(hour.start), at):
+                continue  # what flows now is somebody's doing: nothing is added up
             others = sorted(value for z, value in off.items() if z != zone)
             common = COMMON * _middle(others) if len(others) >= COMMON_MIN else 0.0
             findings += self.zones[zone].step(one, common, at=at)

@@ -97,7 +97,7 @@ class Watch:
         self._pick = np.array(
             [c for p in judged for c in [*p.columns[: len(p.pressures)], p.begin]], dtype=np.int64
         )
-        self.seasons = Seasons(self.plots, len(points), width_ms=width_ms)
+        self.seasons = Seasons(self.plots, len(points), width_ms=width_ms, operations=operations)
         self._nets = Nets([p.meters for p in judged])
         self._net_columns = np.array([c.stop - 1 for c in self.falls.columns], dtype=np.int64)
         self.loners = Loners(_families(self.plots, width_ms), width_ms=width_ms)
