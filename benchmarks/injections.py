@@ -20,6 +20,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.tape import Tape, mean_inflow_m3h, tape_of
+from mainwatch.load import load_trainer
 from server.history.recording import Recording
 from server.history.stretch import Stretch
 from server.replay.said import Said
@@ -118,7 +119,11 @@ class Forks:
         with tempfile.TemporaryDirectory(prefix="mainwatch-bench-") as name:
             try:
                 played = play_recording(
-                    self.tape, Asked(), other=None, progress=lambda _at, _samples: None
+                    self.tape,
+                    Asked(),
+                    other=None,
+                    progress=lambda _at, _samples: None,
+                    trainer=load_trainer({self.tape.calendar}),
                 )
                 if self.mine is not None:
                     path = Path(name) / str(self.mine.number)

@@ -31,7 +31,7 @@ SHAPE_MIN = 3
 UNSTEADY = 3.0
 """Mean square of what a steady leak leaves unexplained, in sigmas²; more is no leak."""
 
-DOUBT = 1.0
+DOUBT = 2.0
 """In sigmas²: how much better demand may explain hours that leave both open."""
 
 CAP = 3.0

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from server.engine.detectors.grid import Rows
 from server.engine.detectors.scales import WIDE, onto
 from server.engine.detectors.steps import RING, ROOM, ROOM_CELLS, Ring
 from server.engine.detectors.watch import Nets
@@ -26,9 +25,8 @@ def test_the_net_inflow_of_each_zone_is_the_sum_over_its_meters_in_order():
     meters = [((0, 1),), (), ((3, 1), (0, -1), (2, 1))]
     values = np.array([[0.1, 9.0, 0.2, 0.3], [1.0, 9.0, np.nan, 3.0]])
     is_fresh = np.array([[True, True, True, True], [True, True, False, True]])
-    rows = Rows(start=np.arange(2), tick=np.arange(2), values=values, is_fresh=is_fresh)
 
-    net, fresh = Nets(meters).of(rows)
+    net, fresh = Nets(meters).of(values, is_fresh)
 
     assert net[:, 0].tolist() == [0.1, 1.0]
     assert np.isnan(net[:, 1]).all()
