@@ -1,4 +1,4 @@
-"""Where a burst may be: near the point that feels it most, drawn towards others that do as well.
+"""Where water may run out: near the point that feels it most, drawn towards others that do as well.
 
 What the least affected point of the zone fell by is common to all and says nothing of the place, so
 it is taken off first; the sixth power of the rest is the weight. A first guess for the crew's map;
@@ -29,7 +29,9 @@ class Place:
     radius_m: float
 
 
-def place_of(falls: Sequence[tuple[float | None, float | None, float]]) -> Place | None:
+def place_of(
+    falls: Sequence[tuple[float | None, float | None, float]], *, clear_kpa: float = CLEAR_KPA
+) -> Place | None:
     """Return the place from (x, y, fall) of each point of a zone; nothing without positions.
 
     >>> place_of([(0.0, 0.0, 11.0), (1000.0, 0.0, 11.0), (5000.0, 0.0, 1.0)])
@@ -40,7 +42,7 @@ def place_of(falls: Sequence[tuple[float | None, float | None, float]]) -> Place
         return None
     least = min(fall for _, _, fall in known)
     largest = max(fall for _, _, fall in known)
-    is_clear = largest - least >= CLEAR_KPA
+    is_clear = largest - least >= clear_kpa
     span = largest - least
     near = [(x, y, _weight((fall - least) / span) if is_clear else 1.0) for x, y, fall in known]
     total = sum(w for _, _, w in near)

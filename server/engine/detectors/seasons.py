@@ -1,13 +1,19 @@
 """The seasonal detectors of all zones of one width: bins into hours, hours against their habits.
 
 What all zones of a width do together, such as the first hot day, is the towns' habit and no leak:
-part of the median deviation of the others is taken from each.
+part of the median deviation of the others is taken from each. Where pressures are measured too, a
+leak is placed near those that stand furthest below their last days.
 """
+
+from dataclasses import replace
+from math import isnan
 
 from server.engine.detectors.finding import Finding
 from server.engine.detectors.forecast import Forecast
 from server.engine.detectors.grid import Floats, Rows
 from server.engine.detectors.hours import Hour, Hours
+from server.engine.detectors.lately import Lately
+from server.engine.detectors.place import place_of
 from server.engine.detectors.plot import Plot
 from server.engine.detectors.season import Season, Seen
 from server.engine.events import ModelPublished
@@ -21,6 +27,12 @@ COMMON_MIN = 3
 """So many other zones must be known."""
 
 COMMON_CLIP = 6.0
+
+CLEAR_KPA = 0.15
+"""Hourly means that differ by less than this in their drops leave the place open in the zone."""
+
+POINTS_MAX = 3
+"""Points that a leak names: those that feel it most."""
 
 
 class Seasons:
@@ -39,6 +51,7 @@ class Seasons:
         self.plots = tuple(p for p in plots if p.meters and len(p.stores) == len(p.zone.storage))
         self.zones: dict[str, Season] = {p.zone.id: Season(p.zone.id) for p in self.plots}
         self._before: Hour | None = None
+        self.lately = Lately(n)
 
     def publish(self, event: ModelPublished) -> list[Finding]:
         """Apply what was learnt of a zone; a zone that is not ours is passed over."""
@@ -59,6 +72,7 @@ class Seasons:
 
     def _judge(self, hour: Hour) -> list[Finding]:
         before, self._before = self._before, hour
+        self.lately.add(hour)
         seen: dict[str, Seen] = {}
         for plot in self.plots:
             known = self.zones[plot.zone.id].look(hour.start, net_inflow(plot, hour, before))
@@ -72,12 +86,38 @@ class Seasons:
                 continue  # what flows now is somebody's doing: nothing is added up
             others = sorted(value for z, value in off.items() if z != zone)
             common = COMMON * _middle(others) if len(others) >= COMMON_MIN else 0.0
-            findings += self.zones[zone].step(one, common, at=at)
+            told = self.zones[zone].step(one, common, at=at)
+            findings += [self._placed(f, hour) for f in told]
         return findings
+
+    def _placed(self, finding: Finding, hour: Hour) -> Finding:
+        """Return a leak with its place: where pressures stand furthest below their last days."""
+        plot = next(p for p in self.plots if p.zone.id == finding.zone)
+        columns = range(plot.begin, plot.begin + len(plot.pressures))
+        onset = finding.onset // HOUR_MS * HOUR_MS
+        drops = self.lately.drops(columns, onset, hour.start).tolist()
+        known = [(p, d) for p, d in zip(plot.pressures, drops, strict=True) if not isnan(d)]
+        if not known:
+            return finding
+        common = _middle(sorted(d for _, d in known))
+        place = place_of([(p.x, p.y, max(0.0, d - common)) for p, d in known], clear_kpa=CLEAR_KPA)
+        deepest = sorted(known, key=lambda k: (-k[1], k[0].id))[:POINTS_MAX]
+        felt = [(p, d) for p, d in deepest if d - common >= CLEAR_KPA]
+        words = ", ".join(f"{p.id} by {d:.1f} kPa" for p, d in felt)
+        because = (f"pressure stands below its last days: {words}",) if felt else ()
+        return replace(
+            finding,
+            points=tuple(p.id for p, _ in felt),
+            because=(*finding.because, *because),
+            x=None if place is None else place.x,
+            y=None if place is None else place.y,
+            radius_m=None if place is None else place.radius_m,
+        )
 
     def adopt(self, other: "Seasons", pairs: list[tuple[int, int]]) -> None:
         """Go on with zones whose water is measured as before, and with columns that go on."""
         self.hours.adopt(other.hours, pairs)
+        self.lately.adopt(other.lately, pairs)
         theirs = {p.zone.id: p.zone for p in other.plots}
         for plot in self.plots:
             zone, old = plot.zone, theirs.get(plot.zone.id)
