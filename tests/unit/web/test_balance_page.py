@@ -59,7 +59,7 @@ def browse(folder: Path, tmp_path: Path) -> Callable[..., object]:
         async def run() -> object:
             clock = ManualClock(stretch().end - 4 * HOUR_MS)
             desk = await Desk.open(tmp_path / "desk.db", journal=folder / "journal.db", clock=clock)
-            await desk.adopt(KNOWN)
+            await desk.registry_acts.seed(KNOWN)
             app = create_app(
                 desk,
                 history=folder / "historian.db",
