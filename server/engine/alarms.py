@@ -14,6 +14,7 @@ from server.engine.commands import (
     CHANGE_REGISTRY,
     CLOSE_INCIDENT,
     TELL_OPERATION,
+    TRAIN,
     VERBS,
 )
 from server.engine.detectors.finding import Finding
@@ -55,7 +56,7 @@ class Alarms:
                 effects.append(self._raise(event.at, finding))
             else:
                 effects += self._clear(event.at, finding)
-        if isinstance(event, Commanded):
+        if isinstance(event, Commanded) and event.verb != TRAIN:  # `Training` answers that
             effects += self._command(event, members)
         return effects
 

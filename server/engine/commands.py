@@ -9,12 +9,16 @@ CHANGE_REGISTRY = "change_registry"
 TELL_OPERATION = "tell_operation"
 """Its subject is the id of works, of an order or of a permit; its note tells of it as JSON."""
 
+TRAIN = "train"
+"""Chooses the period that a zone, its subject, is learnt from; its note tells it as JSON."""
+
 VERBS = (
     ACKNOWLEDGE_ALARM,
     ACKNOWLEDGE_INCIDENT,
     CLOSE_INCIDENT,
     CHANGE_REGISTRY,
     TELL_OPERATION,
+    TRAIN,
 )
 
 KEYS_MAX = 10_000

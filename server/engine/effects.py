@@ -229,6 +229,29 @@ class QualityMarked:
     because: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelApplied:
+    """Recorded: from now on a zone is judged by what was learnt from `window`.
+
+    `state` is learning, ready or off; `days` of `of` needed days were known. `is_chosen`: an
+    engineer chose the window. `alarms_a_year` is what `past_days` of its own past would have
+    brought at this threshold, in sigmas; both None unless it is ready.
+    """
+
+    at: Instant
+    zone: str
+    window: tuple[Instant, Instant]
+    is_chosen: bool
+    hash: str
+    state: str
+    days: int
+    of: int
+    threshold: float | None
+    alarms_a_year: float | None
+    past_days: int
+    because: str = ""
+
+
 Passing = Accepted | AckDue | RebirthDue
 Recorded = (
     MessageDropped
@@ -243,6 +266,7 @@ Recorded = (
     | DispatchRequested
     | CommandDone
     | QualityMarked
+    | ModelApplied
 )
 Effect = Passing | Recorded
 

@@ -19,6 +19,7 @@ from server.engine.explaining import Explaining
 from server.engine.hosts import Hosts
 from server.engine.incidents import Incidents
 from server.engine.registry import Registry
+from server.engine.training import Training
 from telemetry.instant import Instant
 
 
@@ -35,6 +36,7 @@ class Engine:
         self._alarms = Alarms()
         self._incidents = Incidents()
         self._keys = Keys()
+        self.training = Training()
 
     def apply(self, event: Event) -> list[Effect]:
         """Do everything the server does with one event, in order."""
@@ -65,7 +67,7 @@ class Engine:
         for event, new, arrived, told in zip(events, is_new, arrivals, findings, strict=True):
             self._note(event)
             found = self._explaining.apply(event, told) if new else told
-            if not found and not (new and isinstance(event, Commanded)):
+            if not found and not (new and isinstance(event, Commanded | ModelPublished)):
                 effects.append(arrived)
                 continue
             followed = self._follow(event, found, self._incidents.members_of(event))
@@ -77,7 +79,8 @@ class Engine:
         marks = [t for t in told if isinstance(t, QualityMarked)]
         findings = [t for t in told if isinstance(t, Finding)]
         alarms = self._alarms.apply(event, findings, members)
-        return [*marks, *alarms, *self._incidents.apply(event, alarms)]
+        incidents = self._incidents.apply(event, alarms)
+        return [*marks, *alarms, *incidents, *self.training.apply(event, self.registry)]
 
     def _note(self, event: Event) -> None:
         match event:

@@ -1,9 +1,10 @@
 """What outlives a change of code: the engine's knowledge of the field, as plain values.
 
 A pickle is understood by the code that wrote it and by no other. The registry, what was taken in
-from each gateway, its births, who reports which point, the published models, known operations, the
-latest commands and the numbers given so far are therefore kept beside it in a form of their own,
-with a version. What the detectors have learnt is not in it: they learn it again from the journal.
+from each gateway, its births, who reports which point, the published models, the periods chosen to
+learn from, known operations, the latest commands and the numbers given so far are therefore kept
+beside it in a form of their own, with a version. What the detectors have
+learnt is not in it: they learn it again from the journal.
 """
 
 import json
@@ -30,6 +31,7 @@ def write(engine: "Engine") -> bytes:
         "version": VERSION,
         "registry": engine.registry.to_json(),
         "models": engine.models,
+        "clean": engine.training.to_json(),
         "hosts": engine._hosts.to_json(),  # noqa: SLF001  the one other file that knows its insides
         "keys": engine._keys.to_json(),  # noqa: SLF001  as above
         "operations": engine._detectors.operations.to_json(),  # noqa: SLF001  as above
@@ -43,6 +45,7 @@ def read(text: bytes, engine: "Engine", *, at: Instant) -> None:
     engine.registry, engine._hosts = field_of(text)  # noqa: SLF001  the same insides
     body: dict[str, Any] = json.loads(text)
     engine.models = body["models"]
+    engine.training.adopt(body.get("clean", {}))  # none in those of older code
     engine._keys = Keys.from_json(body["keys"])  # noqa: SLF001  as above
     known = RegistryChanged(at=at, registry=engine.registry)
     engine._detectors.apply(known, [])  # noqa: SLF001  as above

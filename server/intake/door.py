@@ -19,6 +19,7 @@ from server.engine.effects import Accepted, AckDue, Effect, QualityMarked, Rebir
 from server.engine.engine import Engine
 from server.engine.events import Event, Imported, RegistryChanged
 from server.engine.registry import Registry
+from server.engine.training import Period
 from server.history.historian import Historian, Part
 from server.intake.checkpoint import State, read_checkpoint, write_checkpoint
 from server.intake.history_feed import HistoryFeed
@@ -97,6 +98,19 @@ class Door:
     def registry(self) -> Registry:
         """Return the registry as the engine knows it."""
         return self._engine.registry
+
+    @property
+    def clean(self) -> dict[str, Period]:
+        """Return the periods that engineers chose for zones to be learnt from."""
+        return dict(self._engine.training.clean)
+
+    def wait_for_history(self) -> None:
+        """Return once the historian has what was admitted so far. Raises `StorageError`."""
+        with self._lock:
+            if self._is_broken:
+                raise StorageError("the journal could not be written; its history is not whole")
+            seq = self._journal.last_seq
+        self._history.wait_for(seq)
 
     def now(self) -> Instant:
         """Return the instant of what is admitted now; it never goes back, restarts included.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from server.config import ServerConfig
-from server.engine.commands import CHANGE_REGISTRY
+from server.engine.commands import CHANGE_REGISTRY, TRAIN
 from server.engine.events import (
     Arrived,
     Commanded,
@@ -45,7 +45,7 @@ CROWD = 200
 KEEP_EVERY_S = 1.0
 """How often it is looked whether a segment is to be sealed or a checkpoint to be written."""
 LEARN_EVERY_S = 20.0
-"""How often it is looked whether something is to be learnt: once a day there is."""
+"""How often it is looked whether something is to be learnt: once a day there is, or when asked."""
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 CANCEL_AGAIN_S = 0.5
 COMMAND_MAX = 64_000_000
@@ -76,6 +76,7 @@ class Intake:
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue(QUEUE_MAX)
         self._link: mqtt.Link | None = None
         self._desks: dict[int, asyncio.StreamWriter] = {}
+        self._asked_to_learn = asyncio.Event()
 
     async def run(self, socket_path: Path, stop: asyncio.Event, ready: asyncio.Event) -> None:
         """Run until `stop`. Raises `StorageError` when the disk refuses."""
@@ -146,17 +147,21 @@ class Intake:
     async def _learn(self) -> None:
         """Train what is due on the historian's past; what was learnt passes the door as events."""
         while self._trainer is not None:
+            self._asked_to_learn.clear()
             for event in await asyncio.to_thread(self._lessons, self._trainer, self._door.now()):
                 await self._queue.put(_Waiting(make=partial(_stamped, event)))
-            await asyncio.sleep(LEARN_EVERY_S)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LEARN_EVERY_S):
+                    await self._asked_to_learn.wait()
 
     def _lessons(self, trainer: Trainer, now: Instant) -> list[ModelPublished]:
-        registry = self._door.registry
-        if not trainer.zones_due(registry, now):
+        registry, clean = self._door.registry, self._door.clean
+        if not trainer.zones_due(registry, now, clean=clean):
             return []
         try:
+            self._door.wait_for_history()  # at a first start the imported past is on its way
             with closing(Reader(self._config.server.data / "historian.db")) as reader:
-                return trainer.train(registry, HistorianPast(reader), at=now)
+                return trainer.train(registry, HistorianPast(reader), at=now, clean=clean)
         except StorageError as e:
             log.warning("nothing was learnt now, it will be tried again: %s", e)
             return []
@@ -223,7 +228,10 @@ class Intake:
             return {"refused": fields["key"], "because": said}
         committed = asyncio.get_running_loop().create_future()
         await self._queue.put(_Waiting(make=partial(_commanded, fields), committed=committed))
-        return {"journalled": fields["key"], "seq": await committed}
+        seq = await committed
+        if fields["verb"] == TRAIN:
+            self._asked_to_learn.set()
+        return {"journalled": fields["key"], "seq": seq}
 
     async def _registry(self, body: dict[str, Any]) -> str:
         """Let the registry of a command pass the door before it; return why it may not."""

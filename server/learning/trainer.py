@@ -5,7 +5,7 @@ It runs outside the engine's fold, reads past hours only, and what it finds ente
 zone's own time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import isnan, nan
 from typing import Any
@@ -17,6 +17,7 @@ from server.engine.detectors.grid import Floats
 from server.engine.detectors.season import CLIP, Season
 from server.engine.events import ModelPublished, hash_of
 from server.engine.registry import Registry, Zone
+from server.engine.training import Period
 from server.learning.day_kinds import Calendar, Days, weekday_of
 from server.learning.habits import KNOWN_HOURS, MAD, Habit, habit_of
 from server.learning.past import Past, net_of
@@ -50,6 +51,10 @@ ODD = 3.0
 """How much wider sigma is on days of which little is known: holidays and their eves."""
 
 
+NO_METER = "no meter of its inflow is known"
+TOO_LITTLE = f"fewer than {LEARNT} days of the chosen period are known: learnt from the last days"
+
+
 @dataclass(slots=True, kw_only=True)
 class _Diary:
     """What is known of one zone by day: net inflow by hour of the clock, and how far it was off.
@@ -79,7 +84,7 @@ class Trainer:
         self._calendars = calendars
         self._sensitivity = sensitivity
         self._diaries: dict[tuple[Any, ...], _Diary] = {}
-        self._last: dict[str, int] = {}
+        self._last: dict[str, tuple[int, Period | None]] = {}
 
     def due(self, registry: Registry, after: Instant) -> Instant | None:
         """Return the next instant after `after` at which a zone is to be trained."""
@@ -101,27 +106,34 @@ class Trainer:
         past: Past,
         *,
         at: Instant,
-        clean: Mapping[str, tuple[Instant, Instant]] | None = None,
+        clean: Mapping[str, Period] | None = None,
     ) -> list[ModelPublished]:
-        """Return what was learnt of each zone that has not been trained since its midnight.
+        """Return what was learnt of each zone that is due.
 
         `clean` are periods that engineers chose for a zone to be learnt from.
         """
         published = []
-        for zone in self.zones_due(registry, at):
-            day = self._days(zone).day(at)
-            published.append(self._publish(zone, past, day, at, (clean or {}).get(zone.id)))
-            self._last[zone.id] = day
+        for zone in self.zones_due(registry, at, clean=clean):
+            day, chosen = self._days(zone).day(at), (clean or {}).get(zone.id)
+            published.append(self._publish(zone, past, day, at, chosen))
+            self._last[zone.id] = (day, chosen)
         return published
 
-    def zones_due(self, registry: Registry, at: Instant) -> list[Zone]:
-        """Return the zones that are to be trained now: those never trained, and each once a day."""
+    def zones_due(
+        self, registry: Registry, at: Instant, *, clean: Mapping[str, Period] | None = None
+    ) -> list[Zone]:
+        """Return the zones that are to be trained now.
+
+        Those never trained, each once a day, and those whose chosen period is another one now.
+        """
         found = []
         for name in sorted(registry.zones):
             zone = registry.zones[name]
             days = self._days(zone)
             day, last = days.day(at), self._last.get(name)
-            if last is None or (last != day and at >= days.start(day) + AT_MS):
+            is_other = last is not None and last[1] != (clean or {}).get(name)
+            is_new_day = last is not None and last[0] != day and at >= days.start(day) + AT_MS
+            if last is None or is_other or is_new_day:
                 found.append(zone)
         return found
 
@@ -131,33 +143,35 @@ class Trainer:
         past: Past,
         day: int,
         at: Instant,
-        clean: tuple[Instant, Instant] | None,
+        clean: Period | None,
     ) -> ModelPublished:
         days = self._days(zone)
-        window = (days.start(day - WINDOW), days.start(day)) if clean is None else clean
-        artefact = self._artefact(zone, past, days, day, clean)
+        artefact, used = self._artefact(zone, past, days, day, clean)
+        window = (days.start(day - WINDOW), days.start(day)) if used is None else used
         return ModelPublished(
             at=at, zone=zone.id, window=window, artefact=artefact, hash=hash_of(artefact)
         )
 
     def _artefact(
-        self, zone: Zone, past: Past, days: Days, day: int, clean: tuple[Instant, Instant] | None
-    ) -> dict[str, Any]:
+        self, zone: Zone, past: Past, days: Days, day: int, clean: Period | None
+    ) -> tuple[dict[str, Any], Period | None]:
+        """Return what was learnt, and the chosen period if it was learnt from that."""
         told: dict[str, Any] = {"version": VERSION, "of": LEARNT}
         if not zone.inflow:
-            return {**told, "state": "off", "days": 0, "because": "no meter of its inflow is known"}
+            return {**told, "state": "off", "days": 0, "because": NO_METER}, None
         # Another registry of the same zone is another past.
         key = (zone.id, zone.inflow, zone.storage)
         diary = self._diaries.setdefault(key, _Diary(season=Season(zone.id)))
         self._write_down(diary, zone, past, days, day)
-        known = sum((~np.isnan(row)).sum() >= KNOWN_HOURS for row in diary.net.values())
-        told["days"] = int(known)
-        if known < LEARNT:
-            return {**told, "state": "learning"}
+        told["days"] = _known(diary, diary.net)
+        if told["days"] < LEARNT:
+            return {**told, "state": "learning"}, None
+        if clean is not None and _known(diary, _within(diary, days, clean)) < LEARNT:
+            told["because"], clean = TOO_LITTLE, None
         self._judge(diary, days)
         inflow = self._inflow(diary, days, day, clean)
         diary.tonight = (day, inflow) if clean is None else None
-        return {**told, "state": READY, "inflow": inflow}
+        return {**told, "state": READY, "inflow": inflow}, clean
 
     def _write_down(self, diary: _Diary, zone: Zone, past: Past, days: Days, day: int) -> None:
         """Read the days before `day` that are not in the diary yet."""
@@ -196,9 +210,7 @@ class Trainer:
                 off.append(nan if diary.season.rests(at) else seen.above / seen.sigma)
             diary.off[d] = np.array(off)
 
-    def _inflow(
-        self, diary: _Diary, days: Days, day: int, clean: tuple[Instant, Instant] | None
-    ) -> dict[str, Any]:
+    def _inflow(self, diary: _Diary, days: Days, day: int, clean: Period | None) -> dict[str, Any]:
         """Return what the days from `day` on should bring of net inflow, and the threshold."""
         habit = self._habit(diary, days, day, clean)
         expected: list[float | None] = []
@@ -228,16 +240,14 @@ class Trainer:
     def _window(self, diary: _Diary, day: int) -> list[int]:
         return [d for d in range(day - WINDOW, day) if d in diary.net]
 
-    def _habit(
-        self, diary: _Diary, days: Days, day: int, clean: tuple[Instant, Instant] | None
-    ) -> Habit:
+    def _habit(self, diary: _Diary, days: Days, day: int, clean: Period | None) -> Habit:
         """Return the habit as the days before `day` show it.
 
         Those of a clean period, if one is given, and the levels of the last days all the same.
         """
         chosen = window = self._window(diary, day)
         if clean is not None:
-            chosen = [d for d in sorted(diary.net) if clean[0] <= days.start(d) < clean[1]]
+            chosen = _within(diary, days, clean)
         together = sorted({*chosen, *window})
         habit = habit_of(
             np.array([diary.net[d] for d in together]),
@@ -246,6 +256,17 @@ class Trainer:
             learnt=np.isin(together, chosen),
         )
         return replace(habit, levels=habit.levels[np.isin(together, window)])
+
+
+def _within(diary: _Diary, days: Days, period: Period) -> list[int]:
+    """Return the days of a diary that lie in a period whole."""
+    begin, end = period
+    return [d for d in sorted(diary.net) if begin <= days.start(d) and days.start(d + 1) <= end]
+
+
+def _known(diary: _Diary, chosen: Iterable[int]) -> int:
+    """Return how many of some days have hours enough."""
+    return sum(int((~np.isnan(diary.net[d])).sum()) >= KNOWN_HOURS for d in chosen)
 
 
 def threshold_of(off: list[Floats]) -> float:

@@ -26,6 +26,7 @@ from server.servicecore.figures import Figures
 from server.servicecore.frozen import FrozenFigures
 from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground, ask_engine
 from server.servicecore.inquiries import Inquiries
+from server.servicecore.learning import Learning
 from server.servicecore.looks import Looks
 from server.servicecore.order_acts import OrderActs
 from server.servicecore.orders import More, Orders
@@ -80,6 +81,7 @@ class Desk:
         self.disclosures = Disclosures(self.ground)
         self.figures = Figures(self.ground)
         self.frozen = FrozenFigures(self.ground, self.figures, self.cases)
+        self.learning = Learning(self.ground)
         self.looks = Looks(self.ground, self.orders)
         self.commands_waiting = self.ground.commands_waiting
         self.woken = asyncio.Event()

@@ -17,6 +17,7 @@ from server.engine.effects import (
     IncidentOpened,
     IncidentUpdated,
     MessageDropped,
+    ModelApplied,
     PointSeen,
     QualityMarked,
 )
@@ -33,6 +34,7 @@ from server.servicecore.store.tables import (
     Dropped,
     Gateway,
     Incident,
+    LearntModel,
     SeenPoint,
 )
 from server.servicecore.store.trail import SYSTEM, append
@@ -72,6 +74,8 @@ async def carry_out(  # noqa: C901, PLR0912  one line per kind of effect
             )
         case QualityMarked():
             pass  # the historian has it, and whoever computes asks there
+        case ModelApplied() as effect:
+            await session.merge(_learnt(item, effect))
         case CommandDone() as effect:
             await command_settled(session, effect.key, refused=effect.refused)
         case _ as never:
@@ -156,6 +160,12 @@ def _opened(effect: IncidentOpened) -> Incident:
         refusal="",
         explained_by=effect.explained_by,
     )
+
+
+def _learnt(item: Identified, effect: ModelApplied) -> LearntModel:
+    fields = asdict(effect)
+    begin, end = fields.pop("window")
+    return LearntModel(journal=item.journal, seq=item.seq, n=item.n, begin=begin, end=end, **fields)
 
 
 async def _incident_updated(session: AsyncSession, effect: IncidentUpdated) -> None:

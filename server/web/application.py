@@ -18,11 +18,13 @@ from server.web import (
     api,
     api_archive,
     api_balance,
+    api_learning,
     api_records,
     auth,
     balance_pages,
     case_pages,
     contact_pages,
+    learning_pages,
     order_pages,
     pages,
     people_pages,
@@ -41,6 +43,9 @@ from server.web.sheet import say as said
 from server.web.viewer import viewer_of
 from telemetry.errors import RefusedCommand
 from telemetry.instant import Clock
+
+_SHEETS = (order_pages, case_pages, contact_pages, plan_pages, registry_pages, learning_pages)
+"""Plain pages that stand on nothing but the desk."""
 
 
 def create_app(
@@ -71,12 +76,13 @@ def create_app(
     app.include_router(api_archive.routes(desk, clock))
     app.include_router(api_records.routes(desk, clock))
     sheet = Sheet(desk, renderer, clock)
-    for part in (order_pages, case_pages, contact_pages, plan_pages, registry_pages):
+    for part in _SHEETS:
         app.include_router(part.routes(sheet))
     app.include_router(record_pages.routes(sheet, feed))
     balances = Balances(history, clock, balance)
     app.include_router(balance_pages.routes(sheet, balances))
     app.include_router(api_balance.routes(desk, balances))
+    app.include_router(api_learning.routes(desk))
     if page.sign_in:
         app.include_router(auth.routes(desk.people, renderer, is_secure=page.is_secure))
         app.include_router(people_pages.routes(desk.people, renderer))

@@ -65,6 +65,7 @@ class Verb(StrEnum):
     EDIT = "edit"
     AGREE = "agree"
     DECLINE = "decline"
+    TRAIN = "train"
     CHANGE_REGISTRY = "change_registry"
     ORDER = "order"
     EXECUTE = "execute"

@@ -7,7 +7,7 @@ screens and rebuilt from nothing else.
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Float, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -195,6 +195,30 @@ class SeenPoint(Row):
     period_ms: Mapped[int]
     status: Mapped[str]
     seen_at: Mapped[int]
+
+
+class LearntModel(Row):
+    """What was learnt of a zone, as the engine applied it; its id is that of the effect."""
+
+    __tablename__ = "learnt_model"
+    __table_args__ = (Index("ix_learnt_model_zone_at", "zone", "at"),)
+
+    journal: Mapped[str] = mapped_column(String(64), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    n: Mapped[int] = mapped_column(primary_key=True)
+    zone: Mapped[str]
+    at: Mapped[int]
+    begin: Mapped[int]
+    end: Mapped[int]
+    is_chosen: Mapped[bool]
+    hash: Mapped[str]
+    state: Mapped[str]  # learning | ready | off
+    days: Mapped[int]
+    of: Mapped[int]
+    threshold: Mapped[float | None] = mapped_column(Float)
+    alarms_a_year: Mapped[float | None] = mapped_column(Float)
+    past_days: Mapped[int]
+    because: Mapped[str]
 
 
 class Dropped(Row):

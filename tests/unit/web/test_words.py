@@ -30,6 +30,7 @@ from server.servicecore.rules.workorder import (
 )
 from server.web import (
     acts_cases,
+    acts_learning,
     acts_orders,
     acts_registers,
     acts_registry,
@@ -50,7 +51,7 @@ SOURCES = {
 }
 TABLES = [
     table
-    for module in (acts_cases, acts_orders, acts_registers, acts_registry)
+    for module in (acts_cases, acts_learning, acts_orders, acts_registers, acts_registry)
     for name, table in vars(module).items()
     if isinstance(table, dict) and all(isinstance(act, Act) for act in table.values())
 ]
@@ -129,6 +130,8 @@ def derived_of_registers() -> set[str]:
         *(f"operation.{k}" for k in plans.KINDS),
         *(f"way.{w}" for w in ("lower", "higher")),
         *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
+        *(f"text.{name}" for name in acts_learning.LEARNING_ACTS),
+        *(f"{m}.{s}" for m in ("learning", "learnt") for s in ("learning", "ready", "off")),
         *(f"calendar.{c}" for c in registry_edits.CALENDARS),
         *(f"change.{s}" for s in ("waiting", "done", "declined")),
         *(f"order.{kind}_{act}" for kind, acts in plans.ACTS.items() for act in acts),
