@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from server.engine.registry import Inflow, Point, Registry, Storage, Zone
 from telemetry.loopback import broker_problems, is_host, is_loopback
 from telemetry.point import NAME_PATTERN, POINT_PATTERN, PointId, ZoneId
-from telemetry.units import Quantity
+from telemetry.units import Quantity, to_house
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 PointName = Annotated[str, Field(pattern=POINT_PATTERN)]
@@ -166,7 +166,11 @@ class ZoneSection(_Section):
 
 
 class PointSection(_Section):
-    """An accepted point. `low` and `high` are limits in the house unit of its quantity."""
+    """An accepted point. `low` and `high` are limits in the house unit of its quantity.
+
+    `promise_mpa` is the least pressure that the company promises there, `statute_mpa` that of the
+    law; neither holds where it is not written.
+    """
 
     id: PointName
     zone: Name
@@ -178,6 +182,8 @@ class PointSection(_Section):
     elevation_m: float | None = None
     low: float | None = None
     high: float | None = None
+    promise_mpa: Annotated[float, Field(gt=0, le=5)] | None = None
+    statute_mpa: Annotated[float, Field(gt=0, le=5)] | None = None
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -263,10 +269,17 @@ class ServerConfig(_Section):
                 elevation_m=p.elevation_m,
                 low=p.low,
                 high=p.high,
+                promise_kpa=_kpa(p.promise_mpa),
+                statute_kpa=_kpa(p.statute_mpa),
             )
             for p in self.point
         ]
         return Registry(zones={z.id: z for z in zones}, points={p.id: p for p in points})
+
+
+def _kpa(mpa: float | None) -> float | None:
+    """Return a floor in kPa; rounded, so that 0.28 MPa is 280 kPa and nothing more."""
+    return None if mpa is None else round(to_house(mpa, "MPa"), 3)
 
 
 def problems(config: ServerConfig) -> list[str]:
@@ -312,6 +325,9 @@ def _point_problems(config: ServerConfig) -> list[str]:
             found.append(f"point[{n}].zone: expected one of {known}, was {p.zone!r}")
         if p.low is not None and p.high is not None and p.low >= p.high:
             found.append(f"point[{n}].low: expected less than high {p.high}, was {p.low}")
+        for key, floor in (("promise_mpa", p.promise_mpa), ("statute_mpa", p.statute_mpa)):
+            if floor is not None and p.quantity is not Quantity.PRESSURE:
+                found.append(f"point[{n}].{key}: expected of a pressure only, was of {p.quantity}")
     return found
 
 

@@ -85,6 +85,7 @@ class Alarms:
             y=finding.y,
             radius_m=finding.radius_m,
             explained_by=finding.explained_by,
+            is_watch=finding.is_watch,
         )
 
     def _clear(self, at: Instant, finding: Finding) -> list[Effect]:

@@ -108,7 +108,8 @@ class AlarmRaised:
     """Recorded: a condition needs a person. `severity` 1 is the most severe, 4 the least.
 
     An alarm that has cleared, but that nobody has acknowledged, is raised again under its old id.
-    So is one that the operation it was `explained_by` does not explain any more.
+    So is one that the operation it was `explained_by` does not explain any more. For `is_watch`
+    nobody is sent: it is something to look at.
     """
 
     at: Instant
@@ -124,6 +125,7 @@ class AlarmRaised:
     y: float | None = None
     radius_m: float | None = None
     explained_by: str = ""
+    is_watch: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

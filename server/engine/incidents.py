@@ -181,7 +181,7 @@ class Incidents:
             because=alarm.because,
             explained_by=alarm.explained_by,
         )
-        if alarm.explained_by or alarm.kind in _UNSENT:
+        if _sends_nobody(alarm):
             return [opened]
         return [opened, self._dispatch(incident, alarm)]
 
@@ -213,7 +213,7 @@ class Incidents:
             because=alarm.because,
             explained_by=incident.explained_by,
         )
-        if alarm.explained_by or alarm.kind in _UNSENT:
+        if _sends_nobody(alarm):
             return [updated]
         if is_due or (is_upgrade and incident.kind in _AUTO and not incident.is_sent):
             return [updated, self._dispatch(incident, alarm)]
@@ -259,8 +259,18 @@ def _member(alarm: AlarmRaised) -> _Member:
     return _Member(explained_at=alarm.at if alarm.explained_by else None)
 
 
+def _sends_nobody(alarm: AlarmRaised) -> bool:
+    """Say whether an alarm is there to be looked at, or explained, so that nobody is sent."""
+    return bool(alarm.explained_by) or alarm.is_watch or alarm.kind in _UNSENT
+
+
 def _is_due(incident: _Incident, alarm: AlarmRaised) -> bool:
-    """Say whether nobody was sent since an alarm was explained that is so no longer."""
+    """Say whether nobody was sent yet for what needs it.
+
+    Either all that was told was to be looked at, or an alarm was explained that is so no longer.
+    """
+    if incident.proposed_at is None and not incident.explained_by and not alarm.explained_by:
+        return True
     known = incident.members.get(alarm.alarm)
     if alarm.explained_by or known is None or known.explained_at is None:
         return False

@@ -44,7 +44,11 @@ class Zone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A measured quantity at a place. `x`, `y` in metres on the map; limits in house units."""
+    """A measured quantity at a place. `x`, `y` in metres on the map; limits in house units.
+
+    Of a pressure, `statute_kpa` is what the law asks for at this place, `promise_kpa` what the
+    company has promised; neither is known unless somebody wrote it down.
+    """
 
     id: PointId
     zone: ZoneId
@@ -57,6 +61,14 @@ class Point:
     elevation_m: float | None = None
     low: float | None = None
     high: float | None = None
+    promise_kpa: float | None = None
+    statute_kpa: float | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Say whether any limit of its value is known."""
+        limits = (self.low, self.high, self.promise_kpa, self.statute_kpa)
+        return any(limit is not None for limit in limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,9 @@ from server.history.stretch import Stretch
 from telemetry.instant import HOUR_MS, Instant
 from telemetry.sample import Quality
 
+BRIEF_H = 24 * 50
+"""Hours of which the means of many points are kept: more than a band is learnt from."""
+
 
 class Past(Protocol):
     """Hours of some points: (hours, points), NaN where nothing usable is known."""
@@ -75,6 +78,7 @@ class HourSums:
 
     def __init__(self, columns: int, begin: Instant) -> None:
         self._begin = begin
+        self._beyond = 0  # rows that were filled; there is room for more
         self._sums = np.zeros((2, 0, columns))
 
     def add(self, at: np.ndarray, column: np.ndarray, value: Floats) -> None:
@@ -84,6 +88,7 @@ class HourSums:
         row, column, value = row[wanted], column[wanted], value[wanted]
         if not len(row):
             return
+        self._beyond = max(self._beyond, int(row.max()) + 1)
         columns = self._sums.shape[2]
         missing = int(row.max()) + 1 - self._sums.shape[1]
         if missing > 0:
@@ -95,6 +100,14 @@ class HourSums:
         part = self._sums[:, first : int(row.max()) + 1]
         part[0] += np.bincount(cell, value, cells).reshape(-1, columns)
         part[1] += np.bincount(cell, minlength=cells).reshape(-1, columns)
+
+    def forget(self, kept: int) -> None:
+        """Forget all but the newest `kept` hours, some at a time."""
+        surplus = self._beyond - kept
+        if surplus > kept // 2:
+            self._sums = self._sums[:, surplus:].copy()
+            self._begin = Instant(self._begin + surplus * HOUR_MS)
+            self._beyond = kept
 
     def means(self, begin: Instant, end: Instant) -> Floats:
         """Return the means of the hours in [begin, end)."""
@@ -108,19 +121,38 @@ class HourSums:
 
 
 class PlayedPast:
-    """What of a recording has been played so far."""
+    """What of a recording has been played so far.
 
-    def __init__(self, points: Sequence[str], wanted: Sequence[str], begin: Instant) -> None:
+    Of `brief` points there are means alone, and the last weeks only: they may be many.
+    """
+
+    def __init__(
+        self,
+        points: Sequence[str],
+        wanted: Sequence[str],
+        begin: Instant,
+        brief: Sequence[str] = (),
+    ) -> None:
         self._column = {name: n for n, name in enumerate(wanted)}
         self._of = np.array([self._column.get(name, -1) for name in points], dtype=np.int64)
         start = Instant(begin // HOUR_MS * HOUR_MS)
         self._means = HourSums(len(wanted), start)
         self._ends = HourSums(len(wanted), start)
+        self._brief = {name: n for n, name in enumerate(brief)}
+        self._brief_of = np.array([self._brief.get(name, -1) for name in points], dtype=np.int64)
+        self._brief_means = HourSums(len(brief), start)
 
     def add(self, played: Stretch) -> None:
         """Take in what was played."""
+        is_good = (played.quality == int(Quality.GOOD)) & ~np.isnan(played.value)
+        if self._brief:
+            column = self._brief_of[played.point]
+            good = (column >= 0) & is_good
+            at = played.at[good].astype(np.int64)
+            self._brief_means.add(at, column[good], played.value[good])
+            self._brief_means.forget(BRIEF_H)
         column = self._of[played.point]
-        good = (column >= 0) & (played.quality == int(Quality.GOOD)) & ~np.isnan(played.value)
+        good = (column >= 0) & is_good
         at, column, value = played.at[good].astype(np.int64), column[good], played.value[good]
         self._means.add(at, column, value)
         late = at % HOUR_MS >= HOUR_MS - END_MS
@@ -128,7 +160,12 @@ class PlayedPast:
 
     def means(self, points: Sequence[str], begin: Instant, end: Instant) -> Floats:
         """Return the means of the hours in [begin, end)."""
-        return self._chosen(self._means, points, begin, end)
+        table = self._chosen(self._means, points, begin, end)
+        brief = [n for n, name in enumerate(points) if name in self._brief]
+        if brief:
+            columns = [self._brief[points[n]] for n in brief]
+            table[:, brief] = self._brief_means.means(begin, end)[:, columns]
+        return table
 
     def ends(self, points: Sequence[str], begin: Instant, end: Instant) -> Floats:
         """Return the means of the last ten minutes of the hours in [begin, end)."""

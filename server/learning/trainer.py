@@ -18,6 +18,7 @@ from server.engine.detectors.season import CLIP, Season
 from server.engine.events import ModelPublished, hash_of
 from server.engine.registry import Registry, Zone
 from server.engine.training import Period
+from server.learning.bands import learnt_of
 from server.learning.day_kinds import Calendar, Days, weekday_of
 from server.learning.habits import KNOWN_HOURS, MAD, Habit, habit_of
 from server.learning.past import Past, net_of
@@ -31,6 +32,9 @@ WINDOW = 42
 
 LEARNT = 14
 """Known days that are needed before anything is told."""
+
+BANDS_ON = 0
+"""The weekday on which the bands of points are learnt: Monday."""
 
 COMING = 2
 """Days that are told beforehand: one more than needed, should a training fail."""
@@ -115,7 +119,7 @@ class Trainer:
         published = []
         for zone in self.zones_due(registry, at, clean=clean):
             day, chosen = self._days(zone).day(at), (clean or {}).get(zone.id)
-            published.append(self._publish(zone, past, day, at, chosen))
+            published.append(self._publish(registry, zone, past, day, at, chosen))
             self._last[zone.id] = (day, chosen)
         return published
 
@@ -139,6 +143,7 @@ class Trainer:
 
     def _publish(
         self,
+        registry: Registry,
         zone: Zone,
         past: Past,
         day: int,
@@ -148,6 +153,8 @@ class Trainer:
         days = self._days(zone)
         artefact, used = self._artefact(zone, past, days, day, clean)
         window = (days.start(day - WINDOW), days.start(day)) if used is None else used
+        if used is not None or weekday_of(day) == BANDS_ON:
+            artefact["points"] = learnt_of(zone, registry.points, past, window)
         return ModelPublished(
             at=at, zone=zone.id, window=window, artefact=artefact, hash=hash_of(artefact)
         )

@@ -24,6 +24,7 @@ from server.history import labels
 from server.history.recording import Recording
 from server.history.stretch import NO_GATEWAY, Int64s, Stretch, filled
 from server.intake.journal_reader import JournalReader
+from server.learning.bands import banded
 from server.learning.past import PlayedPast
 from server.learning.trainer import Trainer
 from server.replay.speaking import GATEWAY
@@ -111,7 +112,8 @@ class _Lessons:
         zones = registry.zones.values()
         wanted = {i.point for z in zones for i in z.inflow}
         wanted |= {s.point for z in zones for s in z.storage}
-        self._past = PlayedPast(recording.points, sorted(wanted), now)
+        kept = {p for z in zones for p in banded(z, registry.points)} - wanted
+        self._past = PlayedPast(recording.points, sorted(wanted), now, sorted(kept))
         self._due = None if trainer is None else trainer.due(registry, now)
 
     def cut(self, piece: Stretch) -> Iterator[tuple[Stretch, int]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from server.engine.effects import AlarmKind
 from server.servicecore.rules import alarms as rules
 from server.servicecore.rules import incident as cases
 from server.servicecore.rules.alarms import Axes, Shown
@@ -70,11 +71,12 @@ async def sounds(
     """Return which sound stands for each alarm that is heard now: see `rules.sounding`."""
     heard = [alarm for alarm, found in standing.items() if found.is_heard]
     rows = await session.execute(select(Alarm.id, Alarm.acknowledged_at).where(Alarm.id.in_(heard)))
-    open_ones = await session.scalars(select(Incident).where(Incident.closed_at.is_(None)))
+    open_ones = list(await session.scalars(select(Incident).where(Incident.closed_at.is_(None))))
     return rules.sounding(
         {row.id: row.acknowledged_at for row in rows},
         incidents={alarm: case.id for case in open_ones for alarm in case.alarms},
         is_flood=await is_flood(session, now=now),
+        together=[case.id for case in open_ones if case.kind == AlarmKind.SUPPLY],
     )
 
 

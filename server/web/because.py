@@ -17,7 +17,8 @@ _INFLOW = (
     r"zone (?P<zone>\S+) inflow {verb} (?P<change>N) (?P<unit>m3/h), from (?P<before>N) to"
     r" (?P<after>N) m3/h, (?P<times>N) times its usual change"
 )
-_LIMIT = r"(?P<point>\S+) is (?P<value>N) (?P<unit>\S+), {word} its limit of (?P<limit>N) \S+"
+_LIMIT = r"(?P<point>\S+) is (?P<value>N) (?P<unit>\S+), {word} (?P<limit>N) \S+"
+_BAND = r"(?P<point>\S+) has been {word} what it has kept for (?P<days>N) days for (?P<hours>N) h"
 
 _SENTENCES = {
     "fact.inflow_rose": _INFLOW.replace("{verb}", "rose"),
@@ -32,8 +33,15 @@ _SENTENCES = {
         r"(?P<count>N) of (?P<known>N) points of zone (?P<zone>\S+) fell together"
     ),
     "fact.fell_alone": r"no other evidence of a leak",
-    "fact.below": _LIMIT.replace("{word}", "below"),
-    "fact.above": _LIMIT.replace("{word}", "above"),
+    "fact.below": _LIMIT.replace("{word}", "below its limit of"),
+    "fact.above": _LIMIT.replace("{word}", "above its limit of"),
+    "fact.below_promise": _LIMIT.replace("{word}", "below the promise of"),
+    "fact.below_statute": _LIMIT.replace("{word}", "below the statutory"),
+    "fact.below_band": _BAND.replace("{word}", "below"),
+    "fact.above_band": _BAND.replace("{word}", "above"),
+    "fact.band": (
+        r"last hour (?P<value>N) (?P<unit>\S+); it has kept (?P<before>N) to (?P<after>N) \S+"
+    ),
     "fact.gateway_silent": r"gateway (?P<gateway>\S+) has sent nothing for (?P<seconds>N) s",
     "fact.gateway_lost": r"its connection to the broker is lost",
     "fact.zone_silent": (

@@ -16,7 +16,9 @@ from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
 from telemetry.point import PointId, ZoneId
 from telemetry.units import Quantity, from_house
 
-_SHOWN = ("zone", "name_zh", "name_en", "low", "high", "x", "y", "elevation_m", "timezone")
+_FLOORS = ("promise_kpa", "statute_kpa")
+_PLACE = ("x", "y", "elevation_m", "timezone")
+_SHOWN = ("zone", "name_zh", "name_en", "low", "high", *_FLOORS, *_PLACE)
 _SHOWN_OF_ZONES = ("calendar", "inflow", "storage", "period_ms")
 
 
@@ -112,14 +114,14 @@ def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
     def told(name: str, value: object) -> str:
         if value in (None, "", []):
             return "–"
-        if name in ("low", "high") and quantity and isinstance(value, int | float):
+        if name in ("low", "high", *_FLOORS) and quantity and isinstance(value, int | float):
             return f"{screen.value(quantity, value)} {screen.unit(quantity)}"
         if isinstance(value, list):
             parts = (" ".join(str(part) for part in item.values()) for item in value)
             return say("list.semicolon").join(parts)
         return screen.zone(str(value)) if name == "zone" else str(value)
 
-    labels = {"elevation_m": "elevation"}
+    labels = {"elevation_m": "elevation", "promise_kpa": "promise", "statute_kpa": "statute"}
     return {
         "row": row,
         "subject": _named(screen, row.subject),

@@ -11,7 +11,8 @@ class Finding:
     """A condition of one subject: a point, a gateway, or "" for the zone itself.
 
     `is_present` is False in the finding that says that the condition has gone. `explained_by` is
-    the operation that explains it, `is_growth` says that it is known already and was found larger.
+    the operation that explains it, `is_growth` says that it is known already and was found larger,
+    `is_watch` that it is something to look at, for which nobody is sent.
     """
 
     kind: AlarmKind
@@ -28,6 +29,7 @@ class Finding:
     radius_m: float | None = None
     explained_by: str = ""
     is_growth: bool = False
+    is_watch: bool = False
 
     @property
     def key(self) -> str:

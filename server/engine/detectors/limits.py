@@ -1,13 +1,17 @@
 """A value beyond its limit, for some time; gone when it is back by a margin, for as long.
 
-Input: fresh values of closed bins. Limits come from the registry, never by default. A point that
-says nothing neither raises nor clears. Late samples do not reach it.
+Input: fresh values of closed bins. Limits come from the registry, never by default: a point's own,
+what the company has promised there and what the law asks for are told apart, each with an alarm of
+its own. A value that is the limit keeps it. A point that says nothing neither raises nor clears.
+Late samples do not reach it.
 
 Source: deadband and on-delay of process alarms, as IEC 62682 and ISA-18.2 advise them; how many of
 how many bins must agree is our own choice.
 """
 
 import math
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -22,6 +26,8 @@ MARGIN = 0.02
 """Of the limit: how far back a value must be before the alarm clears."""
 
 SEVERITY = 2
+STATUTE_SEVERITY = 1
+PROMISE_SEVERITY = 3
 
 
 def votes(period_ms: int) -> tuple[int, int]:
@@ -33,8 +39,35 @@ def votes(period_ms: int) -> tuple[int, int]:
     return 2, 2
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A pair of limits of one kind: its mark in the alarm's key, its name in a reason."""
+
+    mark: str
+    words: str
+    severity: int
+    low: float | None
+    high: float | None = None
+
+
+def lines_of(point: Point) -> tuple[Line, ...]:
+    """Return what a point is held to, the most severe first; a floor said twice is one."""
+    floors: list[float | None] = []
+    found: list[Line] = []
+    for mark, words, severity, low, high in (
+        ("statute", "the statutory", STATUTE_SEVERITY, point.statute_kpa, None),
+        ("", "its limit of", SEVERITY, point.low, point.high),
+        ("promise", "the promise of", PROMISE_SEVERITY, point.promise_kpa, None),
+    ):
+        own = None if low in floors else low
+        if own is not None or high is not None:
+            found.append(Line(mark=mark, words=words, severity=severity, low=own, high=high))
+        floors.append(low)
+    return tuple(found)
+
+
 class Limits:
-    """The limits of one point.
+    """One line of one point.
 
     >>> street = Point(
     ...     id="street/pressure",
@@ -45,7 +78,7 @@ class Limits:
     ...     period_ms=60_000,
     ...     low=280.0,
     ... )
-    >>> limits = Limits(street)
+    >>> limits = Limits(street, lines_of(street)[0])
     >>> limits.update(at=0, value=279.0)  # one of two
     []
     >>> [found] = limits.update(at=60_000, value=278.0)
@@ -56,8 +89,9 @@ class Limits:
     False
     """
 
-    def __init__(self, point: Point) -> None:
+    def __init__(self, point: Point, line: Line) -> None:
         self._point = point
+        self._line = line
         self._need, self._of = votes(point.period_ms)
         self._last: list[tuple[Instant, float]] = []
         self._finding: Finding | None = None
@@ -68,7 +102,7 @@ class Limits:
         return self._finding is None and not any(self._is_beyond(v) for _, v in self._last)
 
     def _is_beyond(self, value: float) -> bool:
-        low, high = self._point.low, self._point.high
+        low, high = self._line.low, self._line.high
         return (low is not None and value < low) or (high is not None and value > high)
 
     def update(self, *, at: Instant, value: float) -> list[Finding]:
@@ -81,7 +115,7 @@ class Limits:
         return self._raise()
 
     def _raise(self) -> list[Finding]:
-        low, high = self._point.low, self._point.high
+        low, high = self._line.low, self._line.high
         below = [at for at, v in self._last if low is not None and v < low]
         above = [at for at, v in self._last if high is not None and v > high]
         for beyond, word, limit in ((below, "below", low), (above, "above", high)):
@@ -97,16 +131,18 @@ class Limits:
         return Finding(
             kind=kind_of(point.quantity, is_low=word == "below"),
             zone=point.zone,
-            subject=point.id,
+            subject=f"{point.id} {self._line.mark}".rstrip(),
             points=(point.id,),
             is_present=True,
-            severity=SEVERITY,
+            severity=self._line.severity,
             onset=onset,
-            because=(f"{point.id} is {value:.1f} {unit}, {word} its limit of {limit:.1f} {unit}",),
+            because=(
+                f"{point.id} is {value:.1f} {unit}, {word} {self._line.words} {limit:.1f} {unit}",
+            ),
         )
 
     def _clear(self) -> list[Finding]:
-        low, high = self._point.low, self._point.high
+        low, high = self._line.low, self._line.high
         floor = -math.inf if low is None else low + MARGIN * abs(low)
         roof = math.inf if high is None else high - MARGIN * abs(high)
         is_back = len(self._last) == self._of and all(floor <= v <= roof for _, v in self._last)
@@ -135,9 +171,13 @@ class LimitsOf:
     """The limits of some columns of a grid; only what is beyond one is looked at one by one."""
 
     def __init__(self, points: dict[int, Point]) -> None:
-        self.limits = {column: Limits(point) for column, point in points.items()}
+        self.limits = {
+            column: tuple(Limits(point, line) for line in lines_of(point))
+            for column, point in points.items()
+        }
         self._columns = np.array(list(points), dtype=np.int64)
-        lows = [-math.inf if p.low is None else p.low for p in points.values()]
+        lines = [lines_of(p) for p in points.values()]
+        lows = [max([-math.inf, *(w.low for w in of if w.low is not None)]) for of in lines]
         highs = [math.inf if p.high is None else p.high for p in points.values()]
         self._low, self._high = np.array(lows), np.array(highs)
         self.restless: set[int] = set()
@@ -161,8 +201,8 @@ class LimitsOf:
         found = []
         for row in np.flatnonzero(is_fresh[:, column]).tolist():
             at, value = Instant(int(start[row])), float(values[row, column])
-            found += [(row, f) for f in limits.update(at=at, value=value)]
-        if limits.is_calm:
+            found += [(row, f) for one in limits for f in one.update(at=at, value=value)]
+        if all(one.is_calm for one in limits):
             self.restless.discard(column)
         else:
             self.restless.add(column)
@@ -181,11 +221,12 @@ class LimitsOf:
         if column not in self.limits:
             return []
         self.restless.discard(column)
-        return self.limits[column].excuse(because)
+        return [f for one in self.limits[column] for f in one.excuse(because)]
 
     def withdraw(self, columns: range, because: str) -> list[Finding]:
         """Take the findings of some columns down."""
-        return [f for c in columns if c in self.limits for f in self.limits[c].withdraw(because)]
+        limits = chain.from_iterable(self.limits[c] for c in columns if c in self.limits)
+        return [f for one in limits for f in one.withdraw(because)]
 
 
 def kind_of(quantity: Quantity, *, is_low: bool) -> AlarmKind:

@@ -58,15 +58,19 @@ class Seasons:
         season = self.zones.get(event.zone)
         return [] if season is None else season.publish(Forecast.of(event.artefact), at=event.at)
 
-    def run(self, rows: Rows) -> list[tuple[int, Finding]]:
-        """Judge the hours that closed bins close; findings come with their row."""
-        if not self.zones:
-            return []
+    def close(self, rows: Rows) -> list[Hour]:
+        """Return the hours that closed bins close."""
         if rows.anew is not None:
             self.hours.begin_anew()
             self._before = None
+        return self.hours.run(rows.start, rows.values)
+
+    def run(self, hours: list[Hour]) -> list[tuple[int, Finding]]:
+        """Judge closed hours; findings come with their row."""
+        if not self.zones:
+            return []
         found: list[tuple[int, Finding]] = []
-        for hour in self.hours.run(rows.start, rows.values):
+        for hour in hours:
             found += [(hour.row, f) for f in self._judge(hour)]
         return found
 

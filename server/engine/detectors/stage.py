@@ -144,7 +144,7 @@ class Detectors:
                 self._recovery.learn_past(event)
                 self._meters.learn_past(event)
             case ModelPublished():
-                return [f for watch in self._watches for f in watch.seasons.publish(event)]
+                return [f for watch in self._watches for f in watch.publish(event)]
             case Started():
                 self._silence.linked(event.at, is_up=True)
             case Linked():

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from server.engine.detectors.bands import Bands
 from server.engine.detectors.block import Block
 from server.engine.detectors.fall import WIDTH_MAX_MS
 from server.engine.detectors.falls import Falls, Wells
@@ -18,7 +19,7 @@ from server.engine.detectors.plot import Plot
 from server.engine.detectors.scales import FIVE_MS
 from server.engine.detectors.seasons import Seasons
 from server.engine.detectors.symptoms import Change
-from server.engine.events import Imported
+from server.engine.events import Imported, ModelPublished
 from server.engine.operations import Operations
 from server.engine.registry import Inflow, Point, Registry, Zone
 from telemetry.instant import HOUR_MS, SECOND_MS
@@ -84,7 +85,7 @@ class Watch:
         self.plots = _plots(zones)
         points = [p for plot in self.plots for p in plot.points]
         self.grid = Grid([p.period_ms for p in points], width_ms=width_ms)
-        limited = {c: p for c, p in enumerate(points) if p.low is not None or p.high is not None}
+        limited = {c: p for c, p in enumerate(points) if p.is_limited}
         self.limits = LimitsOf(limited)
         judged = [p for p in self.plots if p.pressures and width_ms <= WIDTH_MAX_MS]
         self.judged = {p.zone.id: n for n, p in enumerate(judged)}
@@ -98,6 +99,7 @@ class Watch:
             [c for p in judged for c in [*p.columns[: len(p.pressures)], p.begin]], dtype=np.int64
         )
         self.seasons = Seasons(self.plots, len(points), width_ms=width_ms, operations=operations)
+        self.bands = Bands(self.plots)
         self._nets = Nets([p.meters for p in judged])
         self._net_columns = np.array([c.stop - 1 for c in self.falls.columns], dtype=np.int64)
         self.loners = Loners(_families(self.plots, width_ms), width_ms=width_ms)
@@ -146,7 +148,9 @@ class Watch:
             said = self.limits.run(rows.start[part], values, is_fresh)
             said += self._run_falls(rows.start[part], values, is_fresh)
             found += [(a + row, f) for row, f in said]
-        found += self.seasons.run(rows)
+        hours = self.seasons.close(rows)
+        found += self.seasons.run(hours)
+        found += self.bands.run(hours, found)
         told = [(int(rows.tick[row]), f) for row, f in found]
         return told, [c for _, c in changes]
 
@@ -167,7 +171,7 @@ class Watch:
         ]
 
     def _excuse(self, column: int, because: str) -> list[Finding]:
-        found = self.limits.excuse(column, because)
+        found = self.limits.excuse(column, because) + self.bands.excuse(column, because)
         for plot in self.plots:
             number = self.judged.get(plot.zone.id)
             i = column - plot.begin
@@ -193,6 +197,14 @@ class Watch:
         values, is_new = said[:, self._pick], is_fresh[:, self._pick]
         values[:, self._net_columns], is_new[:, self._net_columns] = self._nets.of(said, is_fresh)
         return self.falls.run(start, values, is_new)
+
+    def publish(self, event: ModelPublished) -> list[Finding]:
+        """Apply what was learnt of a zone; return what is gone by it."""
+        found = self.seasons.publish(event)
+        for finding in found:
+            self.bands.hear(finding)
+        self.bands.publish(event)
+        return found
 
     def learn_past(self, event: Imported) -> None:
         """Learn from 5-minute means of the past, of pressures and of zones with every meter."""
@@ -266,6 +278,7 @@ class Watch:
                 findings += other.withdrawn(old, "the zone was changed in the registry")
         self.grid.adopt(other.grid, same)
         self.seasons.adopt(other.seasons, same)
+        self.bands.adopt(other.bands, same)
         self.loners.adopt(other.loners)
         self.limits.adopt(other.limits, same)
         for old in theirs.values():
@@ -301,6 +314,7 @@ class Watch:
         number = self.judged.get(plot.zone.id)
         gone = [] if number is None else self.falls.machines[number].withdraw(because)
         gone += self.seasons.withdraw(plot.zone.id, because)
+        gone += self.bands.withdraw(range(plot.begin, plot.begin + len(plot.points)), because)
         return [*gone, *self.limits.withdraw(plot.columns, because)]
 
 
@@ -325,11 +339,7 @@ def points_of(zone: Zone, points: dict[PointId, Point]) -> tuple[Point, ...]:
         p
         for p in ordered
         if p.quantity is not Quantity.PRESSURE
-        and (
-            p.id in meters
-            or p.id in stores
-            or (p.zone == zone.id and (p.low is not None or p.high is not None))
-        )
+        and (p.id in meters or p.id in stores or (p.zone == zone.id and p.is_limited))
     ]
     return (*pressures, *others)
 

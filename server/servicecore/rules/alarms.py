@@ -8,7 +8,7 @@ margin the deadband, and no data clears nothing. Re-alarm and floods are here, a
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -81,17 +81,24 @@ def sounds(axes: Axes, *, at: Instant, decided: bool, realarm_ms: int | None) ->
 
 
 def sounding(
-    heard: Mapping[str, int | None], *, incidents: Mapping[str, str], is_flood: bool
+    heard: Mapping[str, int | None],
+    *,
+    incidents: Mapping[str, str],
+    is_flood: bool,
+    together: Collection[str] = (),
 ) -> dict[str, str]:
     """Return which sound stands for each alarm that is heard; a console sounds once for each.
 
     `heard` says of each alarm when it was acknowledged: one that is still undecided long after goes
-    by another name, so it sounds again. In a flood one sound stands for all alarms of an incident.
+    by another name, so it sounds again. In a flood one sound stands for all alarms of an incident,
+    and for those of a failure of supply (`together`) at all times, however many points fall: what
+    of them was heard before it was known to be one is not heard again.
     """
     found = {}
     for alarm, acknowledged_at in heard.items():
         name = alarm if acknowledged_at is None else f"{alarm}+{acknowledged_at}"
-        found[name] = incidents.get(alarm, name) if is_flood else name
+        incident = incidents.get(alarm, name)
+        found[name] = incident if is_flood or incident in together else name
     return found
 
 

@@ -51,7 +51,7 @@ def _check_point(point: Point, registry: Registry) -> None:
     if point.zone not in registry.zones:
         known = ", ".join(sorted(registry.zones)) or "-"
         raise Refused("registry_zone", subject=point.id, found=point.zone, known=known)
-    for value in (point.low, point.high):
+    for value in (point.low, point.high, point.promise_kpa, point.statute_kpa):
         if value is not None and not math.isfinite(value):
             raise Refused("number_form", subject=str(value))
     if point.low is not None and point.high is not None and point.low >= point.high:
@@ -84,7 +84,7 @@ def _check_zone(zone: Zone, registry: Registry) -> None:
 
 
 def loosened(before: Registry, after: Registry) -> tuple[str, ...]:
-    """Return the must-alarm limits that an edit loosens, as `point low` or `point high`."""
+    """Return the must-alarm limits that an edit loosens, such as `point low` or `point promise`."""
     found = []
     for name in sorted(before.points):
         old = before.points[name]
@@ -93,8 +93,13 @@ def loosened(before: Registry, after: Registry) -> tuple[str, ...]:
         new = after.points.get(name)
         is_judged = new is not None and new.quantity is old.quantity
         low, high = (new.low, new.high) if new is not None and is_judged else (None, None)
-        if old.low is not None and (low is None or low < old.low):
-            found.append(f"{name} low")
+        for word, before_it, after_it in (
+            ("low", old.low, low),
+            ("promise", old.promise_kpa, new.promise_kpa if new is not None else None),
+            ("statute", old.statute_kpa, new.statute_kpa if new is not None else None),
+        ):
+            if before_it is not None and (after_it is None or after_it < before_it):
+                found.append(f"{name} {word}")
         if old.high is not None and (high is None or high > old.high):
             found.append(f"{name} high")
     return tuple(found)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.engine.detectors.grid import Arrivals, Grid, grace_ms
-from server.engine.detectors.limits import Limits
+from server.engine.detectors.limits import Limits, LimitsOf, lines_of
 from server.engine.effects import AlarmKind
 from telemetry.units import Quantity
 from tests.scenarios.town_stream import START, pressure, registry
@@ -165,6 +165,11 @@ def test_the_grace_follows_the_period(width, grace):
     assert grace_ms(width) == grace
 
 
+def limits_of(point):
+    [line] = lines_of(point)
+    return Limits(point, line)
+
+
 def feed(limits, values):
     found = []
     for n, value in enumerate(values):
@@ -173,7 +178,7 @@ def feed(limits, values):
 
 
 def test_a_limit_needs_five_of_six_bins_and_clears_with_a_margin():
-    limits = Limits(replace(POINT, low=200.0))
+    limits = limits_of(replace(POINT, low=200.0))
 
     found = feed(limits, [250, 190, 190, 250, 190, 190, 190, *[202.0] * 10, *[205.0] * 6])
 
@@ -185,7 +190,7 @@ def test_a_limit_needs_five_of_six_bins_and_clears_with_a_margin():
 
 
 def test_a_spike_is_no_alarm():
-    assert feed(Limits(replace(POINT, low=200.0)), [250, 0, 250, 250, 0, 250, 250]) == []
+    assert feed(limits_of(replace(POINT, low=200.0)), [250, 0, 250, 250, 0, 250, 250]) == []
 
 
 @pytest.mark.parametrize(
@@ -195,10 +200,42 @@ def test_a_spike_is_no_alarm():
 def test_every_other_limit_is_of_the_kind_limit(quantity, low, high, value):
     point = replace(POINT, quantity=quantity, low=low, high=high)
 
-    assert [f.kind for _, f in feed(Limits(point), [value] * 6)] == [AlarmKind.LIMIT]
+    assert [f.kind for _, f in feed(limits_of(point), [value] * 6)] == [AlarmKind.LIMIT]
 
 
 def test_a_slow_point_needs_two_bins_only():
-    limits = Limits(replace(POINT, low=200.0, period_ms=300_000))
+    limits = limits_of(replace(POINT, low=200.0, period_ms=300_000))
 
     assert [n for n, _ in feed(limits, [190.0, 190.0])] == [1]
+
+
+def test_law_limit_and_promise_are_told_apart_and_the_number_itself_keeps_them():
+    point = replace(POINT, low=200.0, promise_kpa=280.0, statute_kpa=140.0)
+    limits = LimitsOf({0: point})
+
+    def said(*values):
+        rows = np.array(values, dtype=float)[:, None]
+        start = START + 1_000 * np.arange(len(rows), dtype=np.int64)
+        return [f for _, f in limits.run(start, rows, np.ones(rows.shape, dtype=bool))]
+
+    assert said(*[280.0] * 6) == []
+    [promise] = said(*[279.9] * 6)
+    assert (promise.severity, promise.because[0].split(", ")[1]) == (
+        3,
+        "below the promise of 280.0 kPa",
+    )
+    own, statute = sorted(said(*[139.0] * 6), key=lambda f: -f.severity)
+    assert (own.severity, own.because[0].split(", ")[1]) == (2, "below its limit of 200.0 kPa")
+    assert statute.because[0].endswith("below the statutory 140.0 kPa")
+    assert statute.severity == 1
+    assert len({promise.key, own.key, statute.key}) == 3
+
+    assert [f.key for f in said(*[142.0] * 6)] == []  # within its margin
+    assert [f.key for f in said(*[150.0] * 6)] == [statute.key]
+    assert {f.key for f in said(*[290.0] * 6)} == {own.key, promise.key}
+
+
+def test_a_floor_that_is_said_twice_is_one_alarm():
+    point = replace(POINT, low=280.0, promise_kpa=280.0)
+
+    assert [(w.mark, w.low) for w in lines_of(point)] == [("", 280.0)]

@@ -160,3 +160,12 @@ def test_merge_and_split_keep_something_on_either_side():
             incident.check_split("INC-1", ["A-1", "A-2"], taken)
     with pytest.raises(Refused, match="planned_work"):
         incident.check_explanation("INC-1", "weather")
+
+
+def test_one_sound_stands_for_a_failure_of_supply_flood_or_not():
+    heard = {"A-1": None, "A-2": None, "A-3": None}
+    incidents = {"A-1": "INC-1", "A-2": "INC-1", "A-3": "INC-2"}
+
+    found = alarms.sounding(heard, incidents=incidents, is_flood=False, together=["INC-1"])
+
+    assert found == {"A-1": "INC-1", "A-2": "INC-1", "A-3": "A-3"}

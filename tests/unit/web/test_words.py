@@ -128,6 +128,7 @@ def derived_of_registers() -> set[str]:
         *(f"nature.{n}" for n in contacts.NATURES),
         *(f"contact.{s}" for s in ("open", "answered", "ticket", "settled")),
         *(f"operation.{k}" for k in plans.KINDS),
+        *(f"label.{f}" for f in ("promise", "statute")),
         *(f"way.{w}" for w in ("lower", "higher")),
         *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
         *(f"text.{name}" for name in acts_learning.LEARNING_ACTS),
