@@ -4,6 +4,8 @@ A reading that jumps while no other moves, and while no more and no less water c
 instrument's doing, whatever its sign. It is held back at once and named some bins later; smaller
 steps are named from lesson to lesson, and drifts from day to day. A fall with a rise of inflow is
 never named here: that may be a burst beside the point.
+
+Source: our own; what a point owes to its zone is learnt from what it did (`kinship.py`).
 """
 
 from dataclasses import dataclass
@@ -68,7 +70,20 @@ class _Lesson:
 
 
 class Loners:
-    """The pressures of the zones of one bin width."""
+    """The pressures of the zones of one bin width.
+
+    >>> family = Family(
+    ...     zone="north", points=("a", "b", "c"), columns=(0, 1, 2), meters=((3, 1),), slow=1
+    ... )
+    >>> loners = Loners((family,), width_ms=1_000)
+    >>> bins = np.arange(200)
+    >>> values = np.full((200, 4), 300.0) + 0.5 * (bins[:, None] * np.array([3, 5, 7, 9]) % 11)
+    >>> values[150:, 1] += 40.0
+    >>> known = np.ones(values.shape, dtype=np.bool_)
+    >>> rows = Rows(start=1_000 * bins, tick=bins, values=values, is_fresh=known)
+    >>> [(c.point, str(c.symptom)) for _, c in loners.run(rows)[1]]
+    [('b', 'offset')]
+    """
 
     def __init__(self, families: tuple[Family, ...], *, width_ms: int) -> None:
         self.families = families

@@ -5,6 +5,9 @@ it; one through which far more runs than ever did has a burst. Any meter may sto
 say more or less than can be, differ from its own total, or have its counter begun anew. Everything
 is judged on bins of 5 minutes or more and on hours, against what the meter did in the 28 days
 before (`meter_past`); docs/meters.md has the rules in words.
+
+Source: our own. That a household which never stands still leaks is what water meters with a leak
+flag go by; that a district's night does not is why nothing of the kind is held against it.
 """
 
 import math
@@ -34,7 +37,37 @@ NET_PART, NET_M3H, NET_DAYS = 0.05, 1.0, 2
 
 
 class Meters:
-    """The meters of every width, and every total."""
+    """The meters of every width, and every total.
+
+    >>> from server.engine.registry import Point
+    >>> school = Point(
+    ...     id="school/volume",
+    ...     zone="north",
+    ...     quantity=Quantity.VOLUME,
+    ...     name_zh="",
+    ...     name_en="",
+    ...     period_ms=300_000,
+    ... )
+    >>> meters = Meters()
+    >>> meters.registry_changed(Registry(points={school.id: school}))
+    []
+    >>> at, none = 300_000 * np.arange(1, 13), np.zeros(12, dtype=np.int64)
+    >>> block = Block(
+    ...     ticks=at,
+    ...     points=(school.id,),
+    ...     gateways=("gw-01",),
+    ...     after=np.arange(12),
+    ...     now=at,
+    ...     at=at,
+    ...     point=none,
+    ...     gateway=none,
+    ...     value=np.where(at < 1_800_000, 5_000.0, 0.0) + np.arange(12),
+    ...     quality=none + int(Quality.GOOD),
+    ...     reason=none,
+    ... )
+    >>> [f.because[-1] for _, f in meters.run(block, np.arange(12))]
+    ['the counter was reset or replaced']
+    """
 
     def __init__(self) -> None:
         self._groups: list[_Group] = []

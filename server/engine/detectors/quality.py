@@ -2,6 +2,9 @@
 
 Works on raw live samples of accepted points, whatever their quantity, and keeps what is wrong from
 every other detector. What is found is told by `instruments.py`; docs/quality.md tells the rules.
+
+Source: our own, after what range, persistence, spike and noise checks of measured series usually
+look at; distances are in median absolute deviations.
 """
 
 from dataclasses import dataclass
@@ -31,7 +34,35 @@ class Judged:
 
 
 class Quality:
-    """The readings of every point of the registry."""
+    """The readings of every point of the registry.
+
+    >>> street = Point(
+    ...     id="street/pressure",
+    ...     zone="north",
+    ...     quantity=Quantity.PRESSURE,
+    ...     name_zh="",
+    ...     name_en="",
+    ...     period_ms=1_000,
+    ... )
+    >>> quality = Quality()
+    >>> quality.registry_changed(Registry(points={street.id: street}))
+    >>> now, none = 1_000 * np.arange(15), np.zeros(15, dtype=np.int64)
+    >>> block = Block(
+    ...     ticks=now,
+    ...     points=(street.id,),
+    ...     gateways=("gw-01",),
+    ...     after=np.arange(15),
+    ...     now=now,
+    ...     at=now,
+    ...     point=none,
+    ...     gateway=none,
+    ...     value=np.full(15, 9_000.0),
+    ...     quality=none + 192,
+    ...     reason=none,
+    ... )
+    >>> quality.run(block).changes[-1].because
+    'street/pressure says 9000 kPa: no such thing can be there'
+    """
 
     def __init__(self) -> None:
         self._points: dict[PointId, Point] = {}

@@ -4,6 +4,9 @@ Input: the hour's net inflow in sigmas from what the zone's forecast says. A ris
 sum passes the zone's own threshold and when it looks like water that runs away: steady, and no
 better explained by customers who all use more. A leak of constant size is steady whatever the hour;
 demand grows in proportion to itself. Afterwards the zone rests until its level is known again.
+
+Source: the sum is that of Page (1954), the clipping of Huber (1964); the test of the shape is our
+own. docs/detection.md tells why the figures are what they are.
 """
 
 from dataclasses import dataclass, replace

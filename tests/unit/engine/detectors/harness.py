@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from server.engine.detectors.block import REASONS, Block
+from server.engine.detectors.block import REASONS, TICKS_APART_MS, Block
 from server.engine.detectors.stage import Detectors
 from server.engine.events import Event, Linked, RegistryChanged
 from server.engine.registry import Registry
@@ -33,11 +33,13 @@ class Story:
     registry: Registry
     heard: list[Heard]
     seconds: int
+    tick_s: int = 1
     events: tuple[Event, ...] = ()
 
     def items(self):
         """Return everything in the order in which it happens: events, samples, then the tick."""
-        ticks = [(START + 1000 * s, 2, s, None) for s in range(self.seconds)]
+        assert 1000 * self.tick_s <= TICKS_APART_MS
+        ticks = [(START + 1000 * s, 2, s, None) for s in range(0, self.seconds, self.tick_s)]
         heard = [(h.now, 1, n, h) for n, h in enumerate(self.heard)]
         events = [(e.at, 0, n, e) for n, e in enumerate(self.events)]
         return sorted([*ticks, *heard, *events], key=lambda item: item[:3])
@@ -47,7 +49,7 @@ class Story:
 
 
 def play(story, *, lengths=None, is_restarted=lambda: False, watch=lambda block: None):
-    """Return findings with their instants; `lengths` yields how many items the next block holds.
+    """Return what is told with its instants; `lengths` yields how many items the next block holds.
 
     `watch` is shown each block before it is judged, and what it returns is called afterwards.
     """
