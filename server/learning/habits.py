@@ -59,9 +59,11 @@ class Habit:
 
 def habit_of(table: Floats, kinds: Ints, weekdays: Ints, *, learnt: Bools) -> Habit:
     """Return the habit that days show, oldest first; shapes and noise of the `learnt` alone."""
-    known = (~np.isnan(table)).sum(axis=1) >= KNOWN_HOURS
-    count = np.maximum((~np.isnan(table)).sum(axis=1), 1)
-    levels = np.where(known, np.nansum(table, axis=1) / count, np.nan)
+    is_said = ~np.isnan(table)
+    hours = is_said.sum(axis=1)
+    known = hours >= KNOWN_HOURS
+    total = np.where(is_said, table, 0.0).sum(axis=1)
+    levels = np.where(known, total / np.maximum(hours, 1), np.nan)
     around = levels - _median(_windows(levels, _AROUND, _AROUND))
     features = np.concatenate([table - levels[:, None], around[:, None]], axis=1)
     shape = _shapes(features, kinds, weekdays, known & learnt)
@@ -123,13 +125,16 @@ def _sigma(errors: Floats) -> Floats:
 def _centre(rows: Floats) -> Floats:
     """Return the mean of each column without what lies far from its median."""
     middle = _median(rows)
-    far = 3 * MAD * _median(np.abs(rows - middle)) + 1e-9
-    return _mean(np.where(np.abs(rows - middle) <= far, rows, np.nan))
+    away = np.abs(rows - middle)
+    far = 3 * MAD * _median(away) + 1e-9
+    return _mean(np.where(away <= far, rows, np.nan))
 
 
 def _mean(rows: Floats) -> Floats:
-    count = (~np.isnan(rows)).sum(axis=0)
-    mean: Floats = np.where(count > 0, np.nansum(rows, axis=0) / np.maximum(count, 1), np.nan)
+    is_known = ~np.isnan(rows)
+    count = is_known.sum(axis=0)
+    total = np.where(is_known, rows, 0.0).sum(axis=0)
+    mean: Floats = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return mean
 
 
@@ -138,11 +143,11 @@ def _median(rows: Floats) -> Floats:
     if not len(rows):
         return np.full(rows.shape[1:], np.nan)
     ordered = np.sort(rows, axis=0)  # NaN last
-    count = (~np.isnan(rows)).sum(axis=0)
+    count = len(rows) - np.isnan(ordered).sum(axis=0)
     low, high = np.maximum(count - 1, 0) // 2, np.minimum(count // 2, len(rows) - 1)
-    lower = np.take_along_axis(ordered, low[None], axis=0)[0]
-    upper = np.take_along_axis(ordered, high[None], axis=0)[0]
-    median: Floats = (lower + upper) / 2
+    flat, width = ordered.reshape(-1), ordered[0].size
+    column = np.arange(width).reshape(ordered.shape[1:])
+    median: Floats = (flat[low * width + column] + flat[high * width + column]) / 2
     return median
 
 

@@ -64,7 +64,8 @@ class _Diary:
     """What is known of one zone by day: net inflow by hour of the clock, and how far it was off.
 
     `season` is the detector itself, run over the zone's past: `off` has its deviations in sigmas,
-    NaN while it rests, and `alarms` how often it told of a rise.
+    NaN while it rests, and `alarms` how often it told of a rise. `is_known` says of which days
+    enough is known, `mean_off` how far a day was off in the mean; NaN where too little is known.
     """
 
     season: Season
@@ -72,11 +73,14 @@ class _Diary:
     hours: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     off: dict[int, Floats] = field(default_factory=dict)
     alarms: dict[int, int] = field(default_factory=dict)
+    is_known: dict[int, bool] = field(default_factory=dict)
+    mean_off: dict[int, float] = field(default_factory=dict)
     tonight: tuple[int, dict[str, Any]] | None = None
 
     def forget(self, before: int) -> None:
         """Forget the days before one."""
-        for days in (self.net, self.hours, self.off, self.alarms):
+        tables = (self.net, self.hours, self.off, self.alarms, self.is_known, self.mean_off)
+        for days in tables:
             for day in [d for d in days if d < before]:
                 del days[day]
 
@@ -194,13 +198,14 @@ class Trainer:
                     row[clock] += value
                     count[clock] += 1
             if count.any() or diary.net:  # before the first that is known there is no past
-                diary.net[d] = np.where(count > 0, row / np.maximum(count, 1), np.nan)
+                means = np.where(count > 0, row / np.maximum(count, 1), np.nan)
+                diary.net[d], diary.is_known[d] = means, _is_known(means)
                 diary.hours[d] = [(at, value) for at, _, value in hours]
 
     def _judge(self, diary: _Diary, days: Days) -> None:
         """Run the detector over the days that it has not seen."""
         for d in [d for d in diary.net if d not in diary.off]:
-            diary.off[d], diary.alarms[d] = np.full(24, np.nan), 0
+            diary.off[d], diary.alarms[d], diary.mean_off[d] = np.full(24, np.nan), 0, nan
             if len(self._window(diary, d)) < LEARNT:
                 continue
             told = diary.tonight[1] if diary.tonight is not None and diary.tonight[0] == d else None
@@ -216,6 +221,7 @@ class Trainer:
                 diary.alarms[d] += len(diary.season.step(seen, 0.0, at=at))
                 off.append(nan if diary.season.rests(at) else seen.above / seen.sigma)
             diary.off[d] = np.array(off)
+            diary.mean_off[d] = _mean_off(diary.off[d])
 
     def _inflow(self, diary: _Diary, days: Days, day: int, clean: Period | None) -> dict[str, Any]:
         """Return what the days from `day` on should bring of net inflow, and the threshold."""
@@ -239,7 +245,9 @@ class Trainer:
             "expected": expected,
             "sigma": sigma,
             "levels": levels[-2 * LEVEL_DAYS :],
-            "threshold": _rounded(self._sensitivity * threshold_of([diary.off[d] for d in judged])),
+            "threshold": _rounded(
+                self._sensitivity * threshold_of([diary.mean_off[d] for d in judged])
+            ),
             "past_days": len(judged),
             "past_alarms": sum(diary.alarms[d] for d in judged),
         }
@@ -273,22 +281,30 @@ def _within(diary: _Diary, days: Days, period: Period) -> list[int]:
 
 def _known(diary: _Diary, chosen: Iterable[int]) -> int:
     """Return how many of some days have hours enough."""
-    return sum(int((~np.isnan(diary.net[d])).sum()) >= KNOWN_HOURS for d in chosen)
+    return sum(diary.is_known[d] for d in chosen)
 
 
-def threshold_of(off: list[Floats]) -> float:
-    """Return the CUSUM's threshold in sigmas, from how far past days were off, hour by hour.
+def threshold_of(means: list[float]) -> float:
+    """Return the CUSUM's threshold in sigmas, from how far each past day was off in the mean.
 
     What a sum of deviations reaches by chance grows with their variance in the long run, which is
     24 times that of daily means: a sum with drift -k and variance v passes h by chance as often as
     exp(-2kh/v) says (docs/detection.md).
     """
-    known = [np.clip(day, -CLIP, CLIP) for day in off if (~np.isnan(day)).sum() >= KNOWN_HOURS]
+    known = [mean for mean in means if not isnan(mean)]
     if len(known) < PROVEN:
         return UNPROVEN
-    means = [float(np.nanmean(day)) for day in known]
-    variance = 24 * (MAD * float(np.median(np.abs(means)))) ** 2
+    variance = 24 * (MAD * float(np.median(np.abs(known)))) ** 2
     return float(np.clip(GROWTH * variance, THRESHOLD_MIN, THRESHOLD_MAX))
+
+
+def _mean_off(day: Floats) -> float:
+    """Return how far a day was off in the mean; NaN where too little of it is known."""
+    return float(np.nanmean(np.clip(day, -CLIP, CLIP))) if _is_known(day) else nan
+
+
+def _is_known(day: Floats) -> bool:
+    return bool((~np.isnan(day)).sum() >= KNOWN_HOURS)
 
 
 def _rounded(value: float) -> float | None:

@@ -57,6 +57,19 @@ class Days:
         self.flow_sums += np.where(has_flow, square, 0.0)
         self.flow_counts += has_flow
 
+    def add_all(self, levels: Floats, flows: Floats) -> None:
+        """Add lessons of the day that is open, one after another: (lessons, zones, points)."""
+        self._closed = None
+        is_said = ~np.isnan(levels)
+        said = np.where(is_said, levels, 0.0)
+        self.sums = np.add.accumulate(np.concatenate([self.sums[None], said]))[-1].copy()
+        self.counts += is_said.sum(axis=0)
+        squares = flows * np.abs(flows)
+        has_flow = ~np.isnan(squares)
+        said = np.where(has_flow, squares, 0.0)
+        self.flow_sums = np.add.accumulate(np.concatenate([self.flow_sums[None], said]))[-1].copy()
+        self.flow_counts += has_flow.sum(axis=0)
+
     def _close(self, day: int) -> None:
         level = _mean(self.sums, self.counts, self._needed)
         square = _mean(self.flow_sums, self.flow_counts, self._needed)
@@ -171,8 +184,9 @@ def _left(
     change = levels - past
     others = middle(change)
     more = squares - square
-    left = [kinship.excess(c, o, m) for c, o, m in zip(change, others, more, strict=True)]
-    return np.stack(left)
+    more = np.where(np.isnan(more), 0.0, more)[:, :, None]
+    left: Floats = change - kinship.share * others[:, :, None] - kinship.slope * more
+    return left
 
 
 def _mean(total: Floats, count: Floats, needed: float) -> Floats:

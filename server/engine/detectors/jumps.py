@@ -58,8 +58,12 @@ class Family:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """The bins of one lesson in a block; `before` and `flows` begin some bins earlier."""
+    """The bins of one lesson in a block; `before` and `flows` begin some bins earlier.
 
+    `first` is the number of its first bin in the block.
+    """
+
+    first: int
     start: Ints
     tick: Ints
     before: Floats
@@ -123,11 +127,18 @@ class Jumps:
         """Forget what is held back, after a gap."""
         self._jumps = {}
 
-    def learn(self, moves: Floats, flows: Floats) -> None:
-        """Learn from the bins of a lesson how far pressures and inflows move from bin to bin."""
-        _learn(self.noise, np.abs(moves).reshape(len(moves), -1))
-        if len(flows) > 1:
-            _learn(self.flow_noise, np.abs(np.diff(flows, axis=0)))
+    def learn(self, moves: Floats, flow_moves: Floats) -> None:
+        """Learn from the bins of lessons how far pressures and inflows move from bin to bin."""
+        lessons, bins = moves.shape[:2]
+        self.noise.learn_lessons(np.abs(moves).reshape(lessons, bins, -1))
+        self.flow_noise.learn_lessons(np.abs(flow_moves))
+
+    def is_looked_at(self, part: Part) -> bool:
+        """Say whether the bins of a lesson may show a jump, or one is held back."""
+        if self._jumps:
+            return True
+        with np.errstate(invalid="ignore"):
+            return bool((np.abs(part.moves) >= JUMP_KPA).any())
 
     def look(self, part: Part, held: Bools, off: set[tuple[int, int]]) -> list[tuple[int, Jumped]]:
         """Look for jumps in the bins of one lesson."""
@@ -262,9 +273,3 @@ def _apart(change: Floats, i: int) -> tuple[float, Floats]:
     left = change - middle(change[None], least=1)[0]
     others = np.abs(np.delete(left, i))
     return float(left[i]), others[~np.isnan(others)]
-
-
-def _learn(mean: Mean, size: Floats) -> None:
-    clipped = mean.clipped(size)
-    is_said = ~np.isnan(clipped)
-    mean.learn(np.where(is_said, clipped, 0.0).sum(axis=0), is_said.sum(axis=0).astype(float))

@@ -6,9 +6,11 @@ the inflow. What is left is its excess: an instrument that goes its own way has 
 have none. Arrays are (zones, points), NaN where a zone has fewer points.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from server.engine.detectors.grid import Floats
+from server.engine.detectors.grid import Bools, Floats
 from server.engine.detectors.scales import Mean
 from telemetry.instant import DAY_MS
 
@@ -34,6 +36,24 @@ BLIND_KPA = 20.0
 _ABSOLUTE = float(np.sqrt(np.pi / 2))
 
 MEDIAN_MIN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What lessons, one after another, would teach: what is known before the first comes first.
+
+    Of each lesson `excess`, `sigma` and `lessons` are as it is judged, (lessons, zones, points).
+    """
+
+    excess: Floats
+    sigma: Floats
+    lessons: Floats
+    moments: Floats
+    count: Floats
+    share: Floats
+    slope: Floats
+    left: tuple[Floats, Floats]
+    flow: tuple[Floats, Floats]
 
 
 class Kinship:
@@ -86,27 +106,48 @@ class Kinship:
 
     def learn_slopes(self, change: Floats, others: Floats, square: Floats) -> None:
         """Learn share and slope alone, from changes of another length of time than a lesson's."""
-        has_flow = ~np.isnan(square)
-        more = np.where(has_flow, square, 0.0)[:, None]
-        is_known = ~np.isnan(change) & ~np.isnan(others)[:, None]
-        own = np.where(is_known, change, 0.0)
-        common = np.where(np.isnan(others), 0.0, others)[:, None]
-        products = (common * common, common * more, more * more, own * common, own * more)
+        is_known, products = _taught(change, others, square)
         self.count += is_known
         rate = np.where(is_known, 1.0 / np.clip(self.count, 1.0, self._memory), 0.0)
-        for n, product in enumerate(products):
-            self.moments[n] += rate * (product - self.moments[n])
-        self._solve()
+        self.moments += rate * (products - self.moments)
+        self.share, self.slope = _solved(self.moments, self.count)
 
-    def _solve(self) -> None:
-        """Fit share and slope; few lessons leave them near one and nothing."""
-        both, cross, flows, own_both, own_flow = self.moments
-        weight = PRIOR_LESSONS * PRIOR_KPA2 / np.clip(self.count, 1.0, None)
-        a, c = both + weight, 1.05 * flows + 1e-9
-        p = own_both + weight
-        bottom = a * c - cross * cross
-        self.share = np.clip((p * c - cross * own_flow) / bottom, -1.0, 3.0)
-        self.slope = (a * own_flow - cross * p) / bottom
+    def course(self, change: Floats, others: Floats, square: Floats, flow: Floats) -> Course:
+        """Return what lessons would teach, (lessons, zones, points) and (lessons, zones)."""
+        is_known, products = _taught(change, others, square)
+        count = np.concatenate([self.count[None], self.count + is_known.cumsum(axis=0)])
+        rates = np.where(is_known, 1.0 / np.clip(count[1:], 1.0, self._memory), 0.0)
+        moments = np.empty((len(count), *self.moments.shape))
+        moments[0] = moment = self.moments
+        for n in range(len(change)):
+            moment = moment + rates[n] * (products[n] - moment)
+            moments[n + 1] = moment
+        shares, slopes = _solved(moments[1:], count[1:])
+        share = np.concatenate([self.share[None], shares])
+        slope = np.concatenate([self.slope[None], slopes])
+        more = np.where(np.isnan(square), 0.0, square)[:, :, None]
+        common = others[:, :, None]
+        left = change - share[1:] * common - slope[1:] * more
+        known = self.left.course(np.abs(left).reshape(len(left), 1, -1))
+        return Course(
+            excess=change - share[:-1] * common - slope[:-1] * more,
+            sigma=np.maximum(EXCESS_FLOOR, _ABSOLUTE * known[0][:-1]).reshape(change.shape),
+            lessons=known[1][:-1].reshape(change.shape),
+            moments=moments,
+            count=count,
+            share=share,
+            slope=slope,
+            left=known,
+            flow=self.flow.course(np.abs(flow)[:, None]),
+        )
+
+    def follow(self, course: Course, lessons: int) -> None:
+        """Learn from so many lessons of a course."""
+        if lessons:
+            self.moments, self.count = course.moments[lessons].copy(), course.count[lessons].copy()
+            self.share, self.slope = course.share[lessons].copy(), course.slope[lessons].copy()
+            self.left.follow(course.left, lessons)
+            self.flow.follow(course.flow, lessons)
 
     def adopt(self, other: "Kinship", pairs: list[tuple[tuple[int, int], tuple[int, int]]]) -> None:
         """Take over what was learnt; pairs are (our cell, its cell)."""
@@ -118,6 +159,30 @@ class Kinship:
         cells = [(a[0] * width + a[1], b[0] * its + b[1]) for a, b in pairs]
         self.left.adopt(other.left, cells)
         self.flow.adopt(other.flow, sorted({(a[0], b[0]) for a, b in pairs}))
+
+
+def _taught(change: Floats, others: Floats, square: Floats) -> tuple[Bools, Floats]:
+    """Return which changes teach something, and their five products: (…, 5, zones, points)."""
+    more = np.where(np.isnan(square), 0.0, square)[..., None]
+    is_known = ~np.isnan(change) & ~np.isnan(others)[..., None]
+    own = np.where(is_known, change, 0.0)
+    common = np.where(np.isnan(others), 0.0, others)[..., None]
+    products = np.empty((*change.shape[:-2], 5, *change.shape[-2:]))
+    pairs = ((common, common), (common, more), (more, more), (own, common), (own, more))
+    for n, (one, other) in enumerate(pairs):
+        products[..., n, :, :] = one * other
+    return is_known, products
+
+
+def _solved(moments: Floats, count: Floats) -> tuple[Floats, Floats]:
+    """Fit share and slope; few lessons leave them near one and nothing."""
+    both, cross, flows, own_both, own_flow = np.moveaxis(moments, -3, 0)
+    weight = PRIOR_LESSONS * PRIOR_KPA2 / np.clip(count, 1.0, None)
+    a, c = both + weight, 1.05 * flows + 1e-9
+    p = own_both + weight
+    bottom = a * c - cross * cross
+    share = np.clip((p * c - cross * own_flow) / bottom, -1.0, 3.0)
+    return share, (a * own_flow - cross * p) / bottom
 
 
 def span_ms(width_ms: int) -> int:

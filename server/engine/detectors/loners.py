@@ -34,6 +34,7 @@ from server.engine.detectors.kinship import (
     middle,
     span_ms,
 )
+from server.engine.detectors.lessons import Ended, Lesson, Open
 from server.engine.detectors.symptoms import Change, Symptom
 from telemetry.instant import DAY_MS, HOUR_MS, SECOND_MS, Instant
 from telemetry.point import PointId
@@ -60,13 +61,6 @@ class _Off:
     square: float
     shift: float
     since: int
-
-
-@dataclass(slots=True, kw_only=True)
-class _Lesson:
-    number: int
-    level: Floats
-    flow: Floats
 
 
 class Loners:
@@ -99,9 +93,8 @@ class Loners:
         self.jumps = Jumps(families, self.shape, width_ms=width_ms)
         self._tail = np.full((BEFORE, *self.shape), np.nan)
         self._flow_tail = np.full((BEFORE, len(families)), np.nan)
-        self.lesson = -1
-        self._rows: list[tuple[Floats, Floats, Floats]] = []
-        self._past: list[_Lesson] = []
+        self.open = Open(least=max(ROWS_LEAST, self._span_ms // width_ms // 2))
+        self._past: list[Lesson] = []
         self.cells: dict[tuple[int, int], _Off] = {}
 
     @property
@@ -112,7 +105,7 @@ class Loners:
     def adopt(self, other: "Loners") -> None:
         """Go on with zones whose pressure points are the same; others begin anew."""
         theirs = {f.zone: n for n, f in enumerate(other.families)}
-        self.lesson = other.lesson
+        self.open.number = other.open.number
         pairs: list[tuple[tuple[int, int], tuple[int, int]]] = []
         for z, family in enumerate(self.families):
             y = theirs.get(family.zone)
@@ -164,19 +157,15 @@ class Loners:
         is_fresh = np.concatenate([rows.is_fresh, np.zeros((len(said), 1), bool)], axis=1)
         flow = self._flows(rows.values)
         held = np.zeros(values.shape, dtype=np.bool_)
-        changes: list[tuple[int, Change]] = []
         lesson = rows.start // self._span_ms
         before = np.concatenate([self._tail, values])
         flows = np.concatenate([self._flow_tail, flow])
         moves = moves_of(before[BEFORE - 1 :], is_fresh[:, self._columns])
         cuts = np.flatnonzero(np.diff(lesson)) + 1
-        edges = [0, *cuts.tolist(), len(lesson)]
         meters = self._fresh_meters(rows.is_fresh)
-        for a, b in pairwise(edges):
-            if int(lesson[a]) != self.lesson:
-                told = self._end_lesson(int(rows.tick[a]), int(lesson[a]))
-                changes += [(a, c) for c in told]
-            part = Part(
+        parts = [
+            Part(
+                first=a,
                 start=rows.start[a:b],
                 tick=rows.tick[a:b],
                 before=before[a : b + BEFORE],
@@ -184,22 +173,50 @@ class Loners:
                 moves=moves[a:b],
                 meters=meters[a:b],
             )
-            for z, p in self.cells:
-                held[a:b, z, p] = True
-            found = self.jumps.look(part, held[a:b], set(self.cells))
-            changes += [(a + r, self._jumped(int(rows.tick[a + r]), j)) for r, j in found]
-            self._rows.append((values[a:b], flow[a:b], moves[a:b]))
+            for a, b in pairwise([0, *cuts.tolist(), len(lesson)])
+        ]
+        ended = self.open.add(lesson, values, flow, moves)
+        changes = self._run(parts, ended, held)
         self._tail, self._flow_tail = before[-BEFORE:].copy(), flows[-BEFORE:].copy()
         is_place = self._columns >= 0
         mask[:, self._columns[is_place]] = held[:, is_place]
         changes.sort(key=lambda told: told[0])
         return mask, changes
 
+    def _run(self, parts: list[Part], ended: Ended | None, held: Bools) -> list[tuple[int, Change]]:
+        """Judge the lessons that are over, and look for jumps between them.
+
+        Lessons wait until a bin may show a jump: then they are judged together.
+        """
+        over = {} if ended is None else {row: n for n, row in enumerate(ended.rows)}
+        changes: list[tuple[int, Change]] = []
+        waiting: list[tuple[int, Part]] = []
+        for part in parts:
+            a, b = part.first, part.first + len(part.start)
+            if a in over:
+                waiting.append((over[a], part))
+            else:
+                self._hold(part, held)
+            if not self.jumps.is_looked_at(part):
+                continue
+            if ended is not None:
+                changes += self._end_lessons(ended, waiting, held)
+                waiting = []
+            found = self.jumps.look(part, held[a:b], set(self.cells))
+            changes += [(a + r, self._jumped(int(part.tick[r]), j)) for r, j in found]
+        if ended is not None:
+            changes += self._end_lessons(ended, waiting, held)
+        return changes
+
+    def _hold(self, part: Part, held: Bools) -> None:
+        for z, p in self.cells:
+            held[part.first : part.first + len(part.start), z, p] = True
+
     def _begin_anew(self) -> None:
         self._tail[:], self._flow_tail[:] = np.nan, np.nan
-        self._rows, self._past = [], []
+        self._past = []
         self.jumps.begin_anew()
-        self.lesson = -1
+        self.open.begin_anew()
 
     def _flows(self, values: Floats) -> Floats:
         flow = np.full((len(values), len(self.families)), np.nan)
@@ -236,24 +253,59 @@ class Loners:
             because=jumped.because,
         )
 
-    def _end_lesson(self, tick: int, number: int) -> list[Change]:
-        """Judge the lesson that is over and learn from it; begin the one with this number."""
-        rows, done, self._rows, self.lesson = self._rows, self.lesson, [], number
-        if done < 0 or not rows:
+    def _end_lessons(
+        self, ended: Ended, which: list[tuple[int, Part]], held: Bools
+    ) -> list[tuple[int, Change]]:
+        """Judge lessons that are over and learn from them, each with the part behind it."""
+        if not which:
             return []
-        values = np.concatenate([v for v, _, _ in rows])
-        flows = np.concatenate([f for _, f, _ in rows])
-        moves = np.concatenate([m for _, _, m in rows])
-        least = max(ROWS_LEAST, self._span_ms // self._width_ms // 2)
-        level = middle(np.moveaxis(values, 0, -1), least=least)
-        flow = middle(flows.T, least=least)
-        lesson = _Lesson(number=done, level=level, flow=flow)
-        self.jumps.learn(moves, flows)
-        changes = self._judge(tick, lesson)
-        self._past = [p for p in self._past if p.number == done - 1] + [lesson]
+        first, last = which[0][0], which[-1][0] + 1
+        self.jumps.learn(ended.moves[first:last], ended.flow_moves[first:last])
+        changes: list[tuple[int, Change]] = []
+        n = first
+        while n < last:
+            calm = self._learn_calm(ended.lessons[n : min(n + CALM_MAX, last)])
+            n += calm
+            if n == last or calm == CALM_MAX:
+                continue
+            part, lesson = which[n - first][1], ended.lessons[n]
+            changes += [(part.first, c) for c in self._judge(int(part.tick[0]), lesson)]
+            self._past = [p for p in self._past if p.number == lesson.number - 1] + [lesson]
+            self._hold(part, held)
+            n += 1
         return changes
 
-    def _judge(self, tick: int, lesson: _Lesson) -> list[Change]:
+    def _learn_calm(self, lessons: list[Lesson]) -> int:
+        """Learn from lessons at once, up to one that may tell something; return from how many."""
+        days = [lesson.number * self._span_ms // DAY_MS for lesson in lessons]
+        count = next((n for n, day in enumerate(days) if day != self.days.day), len(days))
+        if self.cells or count < 2:
+            return 0
+        known = {p.number: p for p in self._past}
+        pairs: list[tuple[int, Lesson]] = []
+        for n, lesson in enumerate(lessons[:count]):
+            if (two := known.get(lesson.number - 2)) is not None:
+                pairs.append((n, two))
+            known[lesson.number] = lesson
+        levels = np.stack([lesson.level for lesson in lessons[:count]])
+        flows = np.stack([lesson.flow for lesson in lessons[:count]])
+        if pairs:
+            nth = [n for n, _ in pairs]
+            change = levels[nth] - np.stack([two.level for _, two in pairs])
+            before = np.stack([two.flow for _, two in pairs])
+            square = flows[nth] * np.abs(flows[nth]) - before * np.abs(before)
+            course = self.kinship.course(change, middle(change), square, flows[nth] - before)
+            is_off = _is_off(course.excess, course.sigma, course.lessons).any(axis=(1, 2))
+            calm = int(np.argmax(is_off)) if is_off.any() else len(pairs)
+            self.kinship.follow(course, calm)
+            count = nth[calm] if calm < len(pairs) else count
+        if count:
+            self.days.add_all(levels[:count], flows[:count])
+            newest = lessons[count - 1].number
+            self._past = [known[n] for n in (newest - 1, newest) if n in known]
+        return count
+
+    def _judge(self, tick: int, lesson: Lesson) -> list[Change]:
         changes = self._returned(tick, lesson)
         known = self._without(Symptom.OFFSET, lesson.level)
         self.days.add(lesson.number * self._span_ms, known, lesson.flow)
@@ -271,15 +323,12 @@ class Loners:
                 known[z, p] = np.nan
         return known
 
-    def _offsets(self, tick: int, first: _Lesson, last: _Lesson) -> list[Change]:
+    def _offsets(self, tick: int, first: Lesson, last: Lesson) -> list[Change]:
         change = self._without(None, last.level - first.level)
         others = middle(change)
         square = last.flow * np.abs(last.flow) - first.flow * np.abs(first.flow)
         excess = self.kinship.excess(change, others, square)
-        sigma = self.kinship.sigma
-        with np.errstate(invalid="ignore"):
-            is_off = np.abs(excess) >= np.maximum(OFFSET_KPA, OFFSET_TIMES * sigma)
-        is_off &= self.kinship.lessons >= LESSONS_MIN
+        is_off = _is_off(excess, self.kinship.sigma, self.kinship.lessons)
         changes = []
         for z in np.flatnonzero(is_off.any(axis=1)).tolist():
             flow = float(last.flow[z] - first.flow[z])
@@ -313,7 +362,7 @@ class Loners:
         sigma = float(self.kinship.flow_sigma[z])
         return None if may_be_water(own, flow, before, sigma) else i
 
-    def _off_by(self, tick: int, z: int, i: int, shift: float, first: _Lesson) -> Change:
+    def _off_by(self, tick: int, z: int, i: int, shift: float, first: Lesson) -> Change:
         family, since = self.families[z], (first.number + 1) * self._span_ms
         square = float(first.flow[z] * abs(first.flow[z]))
         self.cells[z, i] = _Off(
@@ -336,7 +385,7 @@ class Loners:
             ),
         )
 
-    def _returned(self, tick: int, lesson: _Lesson) -> list[Change]:
+    def _returned(self, tick: int, lesson: Lesson) -> list[Change]:
         """Return which instruments are back where the others expect them, or are left alone."""
         changes = []
         end = (lesson.number + 1) * self._span_ms
@@ -417,6 +466,15 @@ class Loners:
             if off.symptom is Symptom.DRIFT
         }
 
+
+def _is_off(excess: Floats, sigma: Floats, lessons: Floats) -> Bools:
+    with np.errstate(invalid="ignore"):
+        is_off: Bools = np.abs(excess) >= np.maximum(OFFSET_KPA, OFFSET_TIMES * sigma)
+    return is_off & (lessons >= LESSONS_MIN)
+
+
+CALM_MAX = 48
+"""Lessons that are learnt from at once."""
 
 ROWS_LEAST = 6
 DAY_HOURS = 15

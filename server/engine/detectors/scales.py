@@ -65,6 +65,41 @@ class Mean:
         self.mean += rate * (mean - self.mean)
         return rate
 
+    def course(self, sizes: Floats) -> tuple[Floats, Floats]:
+        """Return mean and count before the first and after each of some lessons.
+
+        `sizes` are magnitudes, (lessons, bins, columns), NaN where nothing was said; the bins of a
+        lesson are added one after another. Nothing is learnt yet; `follow` does it.
+        """
+        is_said = ~np.isnan(sizes)
+        told = is_said.sum(axis=1).astype(np.float64)
+        counts = self.count + np.concatenate([np.zeros((1, len(self.count))), told.cumsum(axis=0)])
+        rates = np.minimum(1.0, told / np.clip(counts[1:], 1.0, self._memory))
+        parts = np.where(told > 0, told, 1.0)
+        is_trusted = counts[:-1] >= self._trusted
+        every = is_trusted.all(axis=1).tolist()
+        said = np.where(is_said, sizes, 0.0)
+        means = np.empty_like(counts)
+        means[0] = mean = self.mean
+        for n in range(len(sizes)):
+            roof = self._clip * mean
+            if not every[n]:
+                roof = np.where(is_trusted[n], roof, np.inf)
+            total = np.add.accumulate(np.minimum(said[n], roof), axis=0)[-1]
+            mean = mean + rates[n] * (total / parts[n] - mean)
+            means[n + 1] = mean
+        return means, counts
+
+    def follow(self, course: tuple[Floats, Floats], lessons: int) -> None:
+        """Learn from so many lessons of a course."""
+        means, counts = course
+        self.mean, self.count = means[lessons].copy(), counts[lessons].copy()
+
+    def learn_lessons(self, sizes: Floats) -> None:
+        """Learn from lessons, as in `course`."""
+        if sizes.shape[1]:
+            self.follow(self.course(sizes), len(sizes))
+
     def adopt(self, other: "Mean", pairs: _Pairs) -> None:
         """Take over what another has learnt; pairs are (our column, its column)."""
         adopt(self.mean, other.mean, pairs)
