@@ -221,7 +221,7 @@ class Trainer:
                 diary.alarms[d] += len(diary.season.step(seen, 0.0, at=at))
                 off.append(nan if diary.season.rests(at) else seen.above / seen.sigma)
             diary.off[d] = np.array(off)
-            diary.mean_off[d] = _mean_off(diary.off[d])
+            diary.mean_off[d] = mean_off(diary.off[d])
 
     def _inflow(self, diary: _Diary, days: Days, day: int, clean: Period | None) -> dict[str, Any]:
         """Return what the days from `day` on should bring of net inflow, and the threshold."""
@@ -298,7 +298,7 @@ def threshold_of(means: list[float]) -> float:
     return float(np.clip(GROWTH * variance, THRESHOLD_MIN, THRESHOLD_MAX))
 
 
-def _mean_off(day: Floats) -> float:
+def mean_off(day: Floats) -> float:
     """Return how far a day was off in the mean; NaN where too little of it is known."""
     return float(np.nanmean(np.clip(day, -CLIP, CLIP))) if _is_known(day) else nan
 

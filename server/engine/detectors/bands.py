@@ -4,6 +4,12 @@ Input: closed hours, and the bands that the trainer publishes; a point without o
 point is told of when its hourly means have left its band for some hours, and is back when they are
 well inside for as long. What a whole zone does together is supply or night pressure, and what
 happens while a leak, a burst or a failure of supply is told belongs to that: neither is told here.
+
+>>> bands = Bands(())
+>>> bands.run([], [])
+[]
+
+Source: control limits from quantiles of the process's own past (Shewhart 1931), with hysteresis.
 """
 
 import numpy as np

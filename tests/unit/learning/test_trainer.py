@@ -7,7 +7,14 @@ import pytest
 
 from server.engine.detectors.forecast import Forecast
 from server.engine.events import from_record, hash_of, to_record
-from server.learning.trainer import THRESHOLD_MAX, THRESHOLD_MIN, UNPROVEN, Trainer, threshold_of
+from server.learning.trainer import (
+    THRESHOLD_MAX,
+    THRESHOLD_MIN,
+    UNPROVEN,
+    Trainer,
+    mean_off,
+    threshold_of,
+)
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.unit.learning.hours_past import BEGIN, INLET, OUTLET, HoursPast, flow, registry
 
@@ -153,7 +160,10 @@ def test_days_that_wander_make_the_threshold_higher():
     calm = [chance.normal(0, 1, 24) for _ in range(60)]
     unruly = [day + chance.normal(0, 1.0) for day in calm]
 
-    assert threshold_of(calm[:13]) == UNPROVEN
-    assert threshold_of(calm) == THRESHOLD_MIN
-    assert THRESHOLD_MIN < threshold_of(unruly) <= THRESHOLD_MAX
-    assert threshold_of([day + 4 * (-1) ** n for n, day in enumerate(calm)]) == THRESHOLD_MAX
+    def of(days):
+        return threshold_of([mean_off(day) for day in days])
+
+    assert of(calm[:13]) == UNPROVEN
+    assert of(calm) == THRESHOLD_MIN
+    assert THRESHOLD_MIN < of(unruly) <= THRESHOLD_MAX
+    assert of([day + 4 * (-1) ** n for n, day in enumerate(calm)]) == THRESHOLD_MAX

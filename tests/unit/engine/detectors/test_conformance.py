@@ -18,6 +18,7 @@ from types import ModuleType
 import pytest
 
 from server.engine.detectors import (
+    bands,
     clocks,
     falls,
     limits,
@@ -179,6 +180,31 @@ def left_shut(seed):
     )
 
 
+def out_of_its_band(seed):
+    """Return half a day at a slow pace: one pressure stays 6 kPa low for some hours."""
+    begin = HOUR + HOUR_MS
+
+    def low(point, at):
+        is_low = point == pressure(2) and begin + 2 * HOUR_MS <= at < begin + 7 * HOUR_MS
+        return -6.0 if is_low else 0.0
+
+    artefact = {
+        "version": VERSION,
+        "state": "learning",
+        "points": {pressure(i): [296.0, 304.0] for i in range(6)},
+    }
+    learnt = ModelPublished(
+        at=Instant(begin + 1_000),
+        zone="north",
+        window=(Instant(begin - 42 * DAY_MS), Instant(begin)),
+        artefact=artefact,
+        hash=hash_of(artefact),
+    )
+    return slow_story(
+        seed, begin=begin, seconds=12 * 3600, step_s=TICK_S, change=low, events=[learnt]
+    )
+
+
 def leaking(seed):
     """Return three days of hourly flows: one with a leak, with what was learnt before each."""
     begin = (START // DAY_MS + 1) * DAY_MS
@@ -277,6 +303,12 @@ TABLE = [
     ),
     Row(module=meters, kinds=(AlarmKind.METER_FAULT,), story=counter_begun_anew),
     Row(module=recovery, kinds=(AlarmKind.RECOVERY,), story=left_shut),
+    Row(
+        module=bands,
+        kinds=(AlarmKind.PRESSURE_LOW,),
+        story=out_of_its_band,
+        is_its=lambda f: f.is_watch,
+    ),
     Row(module=season, kinds=(AlarmKind.LEAK,), story=leaking),
 ]
 
