@@ -99,14 +99,14 @@ def test_a_tape_says_what_the_recording_says(recording):
 def test_each_injection_is_seen_in_its_own_copy_alone(recording, monkeypatch):
     monkeypatch.setattr(injections, "LOSS_CLAIMS", ("limit",))
     samples = samples_of(recording)
-    planned = injections.plan(recording, samples, (0.1, 1.0), per_size=6, seed=2)
+    planned = injections.plan(recording, samples, (0.02, 1.0), per_size=6, seed=2)
     before = samples.value.copy()
     played, told = injections.Forks(recording, samples, planned, jobs=2).play()
     small, large = injections.figures(planned, told, played.said)
 
     assert (samples.value == before).all()
     assert not [s for s in played.said if s.kind == "limit"]
-    assert (small["share"], small["injected"], small["found"]) == (0.1, 6, 0)
+    assert (small["share"], small["injected"], small["found"]) == (0.02, 6, 0)
     assert (large["share"], large["injected"], large["found"]) == (1.0, 6, 6)
     assert 1 < large["median_h"] <= large["worst_h"] < 6
     assert {i.zone for i in planned} == {"east", "west"}
