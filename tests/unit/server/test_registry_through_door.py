@@ -87,8 +87,10 @@ def test_an_edit_reaches_engine_and_journal_and_outlives_restarts_and_another_to
     async def change(desk: Desk, door) -> None:
         await desk.registry_acts.edit_point(P, edit, actor="Eng", reason="higher promise")
         await until(lambda: door.registry.points[P].low == 300.0)
-        while await desk.commands():  # answered once the engine has said so
+        waiting = await desk.commands()
+        while waiting:  # answered once the engine has said so
             await asyncio.sleep(0.02)
+            waiting = await desk.commands()
 
     async def look(desk: Desk, door) -> None:
         assert door.registry == await desk.registry()
