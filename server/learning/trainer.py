@@ -88,9 +88,8 @@ class _Diary:
 class Trainer:
     """Every zone with meters; `calendars` by the names that zones use, none for "none"."""
 
-    def __init__(self, calendars: Mapping[str, Calendar], *, sensitivity: float = 1.0) -> None:
+    def __init__(self, calendars: Mapping[str, Calendar]) -> None:
         self._calendars = calendars
-        self._sensitivity = sensitivity
         self._diaries: dict[tuple[Any, ...], _Diary] = {}
         self._last: dict[str, tuple[int, Period | None]] = {}
 
@@ -245,9 +244,7 @@ class Trainer:
             "expected": expected,
             "sigma": sigma,
             "levels": levels[-2 * LEVEL_DAYS :],
-            "threshold": _rounded(
-                self._sensitivity * threshold_of([diary.mean_off[d] for d in judged])
-            ),
+            "threshold": _rounded(threshold_of([diary.mean_off[d] for d in judged])),
             "past_days": len(judged),
             "past_alarms": sum(diary.alarms[d] for d in judged),
         }

@@ -14,7 +14,7 @@ import numpy as np
 from server.engine.detectors.block import Block
 from server.engine.detectors.grid import Bools, Ints
 from server.engine.detectors.pages import Pages, Readings, Turn
-from server.engine.detectors.symptoms import RELATIONS, Change, Symptom
+from server.engine.detectors.symptoms import Change, Symptom
 from server.engine.detectors.wrong import Wrongs, floors, is_reading
 from server.engine.registry import Point, Registry
 from telemetry.instant import Instant
@@ -71,7 +71,6 @@ class Quality:
         self._wrongs = Wrongs([])
         self._is_paged = np.zeros(0, dtype=np.bool_)
         self._symptoms: dict[int, dict[Symptom, None]] = {}
-        self._off: dict[PointId, None] = {}
         self._names: tuple[PointId, ...] = ()
         self._numbers = np.zeros(0, dtype=np.int64)
 
@@ -115,32 +114,6 @@ class Quality:
         turns.sort(key=lambda t: t.place)
         self._shade(readings, turns, is_unfit)
         return Judged(is_unfit=is_unfit, changes=[self._told(block, t) for t in turns])
-
-    def unfit(self, block: Block, judged: Judged, changes: list[Change]) -> Bools:
-        """Return the samples that no baseline may learn from, nor a slow detector judge.
-
-        Beside those of `judged` they are what points have said since the others of their zone say
-        that they are off: `changes` of this block.
-        """
-        is_unfit = judged.is_unfit.copy()
-        number = {p: n for n, p in enumerate(block.points)}
-        told: dict[PointId, list[Change]] = {}
-        for change in changes:
-            if change.symptom in RELATIONS:
-                told.setdefault(change.point, []).append(change)
-        for point in sorted({*self._off, *told}):
-            mine = block.point == number.get(point, -1)
-            since = 0 if point in self._off else None
-            for change in told.get(point, []):
-                if since is not None:
-                    is_unfit |= mine & (block.after > since - 1) & (block.after <= change.tick)
-                since = change.tick + 1 if change.is_on else None
-            if since is None:
-                self._off.pop(point, None)
-            else:
-                is_unfit |= mine & (block.after >= since)
-                self._off[point] = None
-        return is_unfit
 
     def _numbers_of(self, points: tuple[PointId, ...]) -> Ints:
         """Return our numbers of a block's points, -1 for those of no registry."""
