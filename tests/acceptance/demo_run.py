@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+LOOK_EVERY_S = 0.1
+
 
 @dataclass
 class DemoRun:
@@ -58,15 +60,24 @@ class DemoRun:
         assert line is not None, f"{words!r} was not said:\n" + "\n".join(self.lines) + self.logs()
         return line
 
-    def part(self, *words: str) -> psutil.Process:
-        """Return the innermost descendant whose command line holds all the words."""
+    def part(self, *words: str, timeout_s: float = 30) -> psutil.Process:
+        """Return the innermost descendant whose command line holds all the words.
+
+        A part that a test has killed is gone until its supervisor starts it again: wait for it.
+        """
+        for _ in range(round(timeout_s / LOOK_EVERY_S)):
+            if found := self._parts(words):
+                return found[-1]
+            threading.Event().wait(LOOK_EVERY_S)
+        raise AssertionError(f"no process {words} within {timeout_s:g} s" + self.logs())
+
+    def _parts(self, words: tuple[str, ...]) -> list[psutil.Process]:
         found = []
         for p in psutil.Process(self.process.pid).children(recursive=True):
             with suppress(psutil.Error):  # one that a test has just killed
                 if all(w in p.cmdline() for w in words):
                     found.append(p)
-        assert len(found) >= 1, f"no process {words}"
-        return found[-1]
+        return found
 
     def memory_mb(self) -> dict[str, float]:
         """Return the resident megabytes of every process of the demo."""
