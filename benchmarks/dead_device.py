@@ -20,6 +20,7 @@ from gateway.core.line_timing import LineTiming
 from gateway.core.poll_plan import Costs
 from gateway.line_config import RTU_TIMEOUT_S
 from gateway.modbus import Line
+from gateway.pace import Pace
 from gateway.poller import Poller
 from gateway.wire import Place
 from mainwatch.wall_clock import WallClock
@@ -141,7 +142,7 @@ def _poller(bus: Bus, period_ms: int, good: list[str]) -> Poller:
         )
         for unit in UNITS
     ]
-    return Poller(line, devices, clock=WallClock(), put=put)
+    return Poller(line, devices, clock=WallClock(), put=put, pace=Pace(WallClock()))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from gateway.health import Health, LineLoad, metrics_served
 from gateway.line_config import LineSection
 from gateway.line_loan import loan_of
 from gateway.outbox import OneThread, Outbox
+from gateway.pace import Pace
 from gateway.poller import Poller
 from gateway.port_memory import BY_ID, PortMemory
 from gateway.promises import births_of, limits_of, reporting_of
@@ -150,7 +151,9 @@ async def _parts(
         scans_max=QUEUE_SCANS_PER_DEVICE * devices,
     )
     states = await thread(outbox.counters)
-    pollers = _pollers(config, maps, states, clock=clock, store=store, progress=progress)
+    pollers = _pollers(
+        config, maps, states, clock=clock, store=store, progress=progress, pace=uplink.pace
+    )
     heard = {name: d for p in pollers for name, d in p.statistics.devices.items()}
     uplink.session.vitals_of = lambda name: heard[name].vitals() if name in heard else {}
     chips = _chips(config, states, clock=clock, store=store, progress=progress)
@@ -164,7 +167,7 @@ async def _parts(
     )
     await health.look()
     return _Parts(
-        readers=[poller.run for poller in pollers] + chips,
+        readers=[uplink.pace.run, *[poller.run for poller in pollers], *chips],
         store=store,
         health=health,
         progress=progress,
@@ -234,6 +237,7 @@ def _pollers(
     clock: ClockSync,
     store: Store,
     progress: Progress,
+    pace: Pace,
 ) -> list[Poller]:
     pollers = []
     ports = PortMemory(config.gateway.data / "ports.json", by_id=BY_ID)
@@ -243,7 +247,9 @@ def _pollers(
         line = open_line(
             section, clock=watched, ports=ports, loan=loan_of(section, config.gateway.data)
         )
-        pollers.append(Poller(line, devices, clock=watched, put=watched.waiting(store.put)))
+        pollers.append(
+            Poller(line, devices, clock=watched, put=watched.waiting(store.put), pace=pace)
+        )
     return pollers
 
 

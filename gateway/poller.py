@@ -18,6 +18,7 @@ from gateway.core.isolation import Isolation, told
 from gateway.core.poll_plan import Block, Poll
 from gateway.core.schedule import Schedule, Slot
 from gateway.modbus import BUSY, Line
+from gateway.pace import Pace
 from telemetry.instant import MINUTE_MS, SECOND_MS, Clock, Instant
 
 log = logging.getLogger("mainwatch.gateway.poller")
@@ -42,6 +43,7 @@ class Poller:
         *,
         clock: Clock,
         put: Callable[[Scan], Awaitable[None]],
+        pace: Pace,
     ) -> None:
         self.line = line
         self.statistics = line.statistics
@@ -49,6 +51,7 @@ class Poller:
         self._devices = devices
         self._clock = clock
         self._put = put
+        self._pace = pace
         self._entries: list[tuple[Device, Poll, Slot]] = []
         self._busy: dict[str, int] = {}
         self._ask_who_ms: dict[str, int] = {}
@@ -75,6 +78,7 @@ class Poller:
                     wait_ms = min(wait_ms, SECOND_MS)
                     await clock.sleep_until(Instant(clock.now() + wait_ms))
                     continue
+                await self._pace.polling()
                 await self._poll(schedule, *self._entries[n])
                 self._let_go(schedule, clock.monotonic_ms())
                 self._measure(clock.monotonic_ms())

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import assert_never
@@ -23,6 +23,7 @@ from gateway.core.edge_session import (
     Rewind,
 )
 from gateway.outbox import OneThread, Outbox
+from gateway.pace import Pace
 from telemetry.errors import ConfigError
 from telemetry.instant import Clock
 from telemetry.sparkplug import MessageKind
@@ -124,6 +125,7 @@ class Uplink:
         self._outbox = outbox
         self._thread = thread
         self._clock = clock
+        self.pace = Pace(clock)
         self._identifier = f"{node.group}-{node.edge}"
         self._jitter = random.Random(self._identifier)  # noqa: S311  to spread reconnections
         self._lock = asyncio.Lock()
@@ -203,7 +205,7 @@ class Uplink:
         async for message in client.messages:
             payload = message.payload
             assert isinstance(payload, bytes)
-            async with self._lock:
+            async with self._turn():
                 at, now_ms = self._clock.now(), self._clock.monotonic_ms()
                 said = self.session.received(message.topic.value, payload, at=at, now_ms=now_ms)
                 await self._carry_out(client, said)
@@ -216,7 +218,7 @@ class Uplink:
             await self._carry_out(client, said)
         while not self._leaving.is_set():
             self._wake.clear()
-            async with self._lock:
+            async with self._turn():
                 said = session.tick(at=clock.now(), now_ms=clock.monotonic_ms())
                 await self._carry_out(client, said)
                 wanted = session.wants()
@@ -229,6 +231,12 @@ class Uplink:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1):
                         await self._wake.wait()
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._lock:
+            with self.pace.sending():
+                yield
 
     async def _carry_out(self, client: aiomqtt.Client, outputs: Sequence[Output]) -> None:
         for output, after in zip_longest(outputs, outputs[1:]):

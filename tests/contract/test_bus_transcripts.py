@@ -21,6 +21,7 @@ from gateway.core.decode import text
 from gateway.core.device import Device, Scan, identity_block
 from gateway.devices import device_of, open_line
 from gateway.line_config import DeviceSection, LineSection
+from gateway.pace import Pace
 from gateway.poller import Poller
 from mainwatch.load import load_register_maps
 from mainwatch.wall_clock import WallClock
@@ -98,7 +99,7 @@ async def talk(model: str) -> Port:
         )
         line = open_line(line_section, clock=WallClock(), ports=None)
         device = device_of(section, sheet, line_section.timing, {})
-        poller = Poller(line, [device], clock=WallClock(), put=never)
+        poller = Poller(line, [device], clock=WallClock(), put=never, pace=Pace(WallClock()))
         try:
             if device.identity is not None:
                 reply = await line.read(UNIT, identity_block(device.identity))

@@ -11,6 +11,7 @@ from gateway.core.device import Device, NoAnswer, Reading, Reply, Words
 from gateway.core.line_timing import NETWORK_BAUD, LineTiming
 from gateway.core.poll_plan import Block, Costs, plan
 from gateway.modbus import Line
+from gateway.pace import Pace
 from gateway.poller import Poller
 from gateway.wire import Place
 from mainwatch.wall_clock import WallClock
@@ -229,7 +230,9 @@ def test_a_device_that_refuses_unused_registers_is_read_around_them_at_once():
             polled = Device(
                 id="d", unit=7, costs=COSTS, readings=readings, states={},
             )  # fmt: skip
-            poller = Poller(line_to(port), [polled], clock=WallClock(), put=put)
+            poller = Poller(
+                line_to(port), [polled], clock=WallClock(), put=put, pace=Pace(WallClock())
+            )
             async with running(poller.run()):
                 await until(lambda: len(scans) >= 3)
         return scans

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from gateway.core.device import Device, Reading, Scan
 from gateway.core.statistics import Health
+from gateway.pace import Pace
 from gateway.poller import Poller
 from mainwatch.wall_clock import WallClock
 from telemetry.point import PointId
@@ -48,7 +49,7 @@ def poll(
 
         with port(answer) as path:
             line = line_on(path, timeout_s=timeout_s, quiet_s=0.02)
-            poller = Poller(line, devices, clock=WallClock(), put=put)
+            poller = Poller(line, devices, clock=WallClock(), put=put, pace=Pace(WallClock()))
             async with running(poller.run()):
                 await until(lambda: enough(scans))
         return scans, poller
@@ -75,7 +76,13 @@ def test_a_hung_line_never_stops_another():
 
         with port(lambda asked: []) as dead, port(prompt) as alive:
             pollers = [
-                Poller(line_on(path, timeout_s=30.0), [device(unit, 0)], clock=WallClock(), put=put)
+                Poller(
+                    line_on(path, timeout_s=30.0),
+                    [device(unit, 0)],
+                    clock=WallClock(),
+                    put=put,
+                    pace=Pace(WallClock()),
+                )
                 for unit, path in ((1, dead), (2, alive))
             ]
             async with running(pollers[0].run()), running(pollers[1].run()):
