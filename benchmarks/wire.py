@@ -33,7 +33,13 @@ class _Count:
 def figures(tape: Tape, how: Disturbance, *, days: int) -> dict[str, Any]:
     """Return what was said again, what was taken in, and whether both ways said the same."""
     until = Instant(min(tape.begin + days * DAY_MS, tape.end))
-    played = play_recording(tape, Asked(end=until), other=None, progress=lambda _at, _samples: None)
+    played = play_recording(
+        tape,
+        Asked(end=until),
+        other=None,
+        progress=lambda _at, _samples: None,
+        looked_every_ms=None,  # nobody is on the wire either
+    )
     count = _Count()
     events = enumerate(_events(tape, until, how, count), 1)
     taken = 0

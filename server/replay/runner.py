@@ -13,9 +13,16 @@ from itertools import islice, pairwise
 import numpy as np
 
 from server.engine import essentials
-from server.engine.commands import TELL_OPERATION
+from server.engine.commands import ACKNOWLEDGE_INCIDENT, TELL_OPERATION
 from server.engine.detectors.block import Block
-from server.engine.effects import Effect, is_recorded, to_record
+from server.engine.effects import (
+    Effect,
+    IncidentClosed,
+    IncidentOpened,
+    IncidentUpdated,
+    is_recorded,
+    to_record,
+)
 from server.engine.engine import Engine
 from server.engine.events import Commanded, Event, Linked, RegistryChanged, Started
 from server.engine.operations import Operation, note_of
@@ -56,13 +63,44 @@ def run_recording(
     points: Collection[str] | None = None,
     trainer: Trainer | None = None,
     operations: Sequence[Commanded] = (),
+    looked_every_ms: int | None = None,
     progress: Progress = lambda _at, _samples: None,
 ) -> Iterator[tuple[Instant, Effect]]:
     """Yield what the engine says of the samples read in [start, end), and the instant of each.
 
     A `trainer` is called at the instants at which it is in service, on what was played until then.
-    `operations` are told at their instants, in that order, if the samples go on so long.
+    `operations` are told at their instants, in that order, if the samples go on so long. So often
+    somebody acknowledges all incidents that are new or have news; None is nobody.
     """
+    attendant = _Attendant(looked_every_ms)
+    stream = _run(
+        recording,
+        registry,
+        start=start,
+        end=end,
+        points=points,
+        trainer=trainer,
+        operations=operations,
+        attendant=attendant,
+        progress=progress,
+    )
+    for at, effect in stream:
+        attendant.heard(effect)
+        yield at, effect
+
+
+def _run(
+    recording: Recording,
+    registry: Registry,
+    *,
+    start: Instant | None,
+    end: Instant | None,
+    points: Collection[str] | None,
+    trainer: Trainer | None,
+    operations: Sequence[Commanded],
+    attendant: "_Attendant",
+    progress: Progress,
+) -> Iterator[tuple[Instant, Effect]]:
     engine = Engine(HOST_ID)
     now = Instant((start if start is not None else recording.begin) - SECOND_MS)
     opening: list[Event] = [
@@ -76,11 +114,12 @@ def run_recording(
         yield from ((event.at, effect) for effect in engine.apply(event))
     numbers = _Numbers(recording.points, registry)
     lessons = _Lessons(trainer, recording, registry, now)
+    attendant.begin(now, lessons.due)
     played = 0
     for stretch in recording.stretches(start, end, points):
         known = stretch.take(numbers.is_known[stretch.point])
         for whole in _pieces(known, numbers.piece_ms):
-            for piece, last in lessons.cut(whole):
+            for piece, last in _cut(whole, lessons, attendant):
                 rest = piece
                 while waiting and waiting[0].at < last:
                     told = waiting.pop(0)
@@ -95,6 +134,8 @@ def run_recording(
                 now = Instant(int(ticks[-1]) if len(ticks) else now)
                 for event, effects in lessons.after(piece, engine, now=now):
                     yield from ((event.at, effect) for effect in effects)
+                for act in attendant.acts(now):
+                    yield from ((act.at, effect) for effect in engine.apply(act))
                 played += len(piece)
                 progress(now, played)
     over = np.arange(1, after_ms(registry) // SECOND_MS + 1, dtype=np.int64) * SECOND_MS + now
@@ -114,17 +155,7 @@ class _Lessons:
         wanted |= {s.point for z in zones for s in z.storage}
         kept = {p for z in zones for p in banded(z, registry.points)} - wanted
         self._past = PlayedPast(recording.points, sorted(wanted), now, sorted(kept))
-        self._due = None if trainer is None else trainer.due(registry, now)
-
-    def cut(self, piece: Stretch) -> Iterator[tuple[Stretch, int]]:
-        """Yield a piece cut at the instants of training, each part with the end of its ticks."""
-        first, last = 0, int(piece.arrived_at[-1])
-        while self._due is not None and self._due < last:
-            due = self._due
-            beyond = int(np.searchsorted(piece.arrived_at, due, side="right"))
-            yield piece.take(slice(first, beyond)), due + 1
-            first = beyond
-        yield piece.take(slice(first, len(piece))), last
+        self.due = None if trainer is None else trainer.due(registry, now)
 
     def after(
         self, piece: Stretch, engine: Engine, *, now: Instant
@@ -133,11 +164,63 @@ class _Lessons:
         if self._trainer is None:
             return []
         self._past.add(piece)
-        if self._due is None or now + SECOND_MS <= self._due:
+        if self.due is None or now + SECOND_MS <= self.due:
             return []
-        events = self._trainer.train(self._registry, self._past, at=self._due)
-        self._due = self._trainer.due(self._registry, self._due)
+        events = self._trainer.train(self._registry, self._past, at=self.due)
+        self.due = self._trainer.due(self._registry, self.due)
         return list(zip(events, engine.run(events), strict=True))
+
+
+class _Attendant:
+    """Somebody who looks from time to time, and acknowledges what is new."""
+
+    def __init__(self, every_ms: int | None) -> None:
+        self.due: Instant | None = None
+        self._every_ms = every_ms
+        self._news: dict[str, None] = {}
+        self._acts = 0
+
+    def begin(self, now: Instant, lesson: Instant | None) -> None:
+        """Come on duty; the looks fall together with the lessons, as far as they can."""
+        if self._every_ms is not None:
+            first = now + self._every_ms if lesson is None else lesson
+            self.due = Instant(first - max(0, first - now - 1) // self._every_ms * self._every_ms)
+
+    def heard(self, effect: Effect) -> None:
+        """Take note of what an incident tells."""
+        if isinstance(effect, IncidentOpened | IncidentUpdated):
+            self._news[effect.incident] = None
+        elif isinstance(effect, IncidentClosed):
+            self._news.pop(effect.incident, None)
+
+    def acts(self, now: Instant) -> list[Commanded]:
+        """Return what is done now."""
+        if self.due is None or self._every_ms is None or now + SECOND_MS <= self.due:
+            return []
+        self.due = Instant(self.due + self._every_ms)
+        news, self._news = list(self._news), {}
+        first, self._acts = self._acts, self._acts + len(news)
+        return [
+            Commanded(
+                at=now,
+                key=f"acknowledged {n}",
+                actor="replay",
+                verb=ACKNOWLEDGE_INCIDENT,
+                subject=incident,
+                note="",
+            )
+            for n, incident in enumerate(news, first)
+        ]
+
+
+def _cut(piece: Stretch, lessons: _Lessons, attendant: _Attendant) -> Iterator[tuple[Stretch, int]]:
+    """Yield a piece cut at the instants at which something is to do, with the end of its ticks."""
+    first, last = 0, int(piece.arrived_at[-1])
+    while (due := min(filter(None, (lessons.due, attendant.due)), default=last)) < last:
+        beyond = int(np.searchsorted(piece.arrived_at, due, side="right"))
+        yield piece.take(slice(first, beyond)), due + 1
+        first = beyond
+    yield piece.take(slice(first, len(piece))), last
 
 
 def told_of(rows: Iterable[labels.Operation]) -> list[Commanded]:

@@ -30,12 +30,15 @@ from server.replay.score import Score, score
 from server.replay.trends import Trends
 from server.replay.verify import Verified, verify
 from telemetry.errors import ConfigError
-from telemetry.instant import MINUTE_MS, Instant
+from telemetry.instant import DAY_MS, MINUTE_MS, Instant
 from telemetry.units import Quantity
 
 TOLD = ("AlarmRaised", "AlarmCleared", "IncidentOpened", "IncidentUpdated", "IncidentClosed",
         "DispatchRequested")  # fmt: skip
 """Recorded effects that say something to people."""
+
+LOOKED_EVERY_MS = DAY_MS
+"""So often somebody looks: what is over by then is closed, and told anew if it returns."""
 
 ALL_OF_IT = 2**31
 """More effects than one event ever has."""
@@ -87,8 +90,12 @@ def play_recording(
     other: Registry | None,
     progress: Progress,
     trainer: Trainer | None = None,
+    looked_every_ms: int | None = LOOKED_EVERY_MS,
 ) -> Played:
-    """Run a recording; `other` is another registry than its own."""
+    """Run a recording; `other` is another registry than its own.
+
+    So often somebody acknowledges what is new; None is nobody, and what has cleared stays open.
+    """
     own = recording.registry()
     asked.refuse_unknown(own, recording.folder)
     chosen = own if other is None else at_cadence(other, own)
@@ -109,6 +116,7 @@ def play_recording(
         points=frozenset(registry.points),
         trainer=trainer,
         operations=told_of(labels.operations(recording.folder)),
+        looked_every_ms=looked_every_ms,
         progress=counted,
     )
     said = tuple(tell(effect for _, effect in stream))
