@@ -271,12 +271,13 @@ def _registry(options: argparse.Namespace) -> "Registry | None":
     """Return the registry of another server.toml, if one was given."""
     if options.config is None:
         return None
-    from mainwatch.load import load, refuse
+    from mainwatch.load import load, refuse, seeded_registry
     from server.config import ServerConfig, problems
 
     config: ServerConfig = load(options.config, ServerConfig, options.set)
     refuse(options.config, problems(config))
-    return config.registry()
+    registry: Registry = seeded_registry(config)
+    return registry
 
 
 def _asked(options: argparse.Namespace) -> "Asked":
