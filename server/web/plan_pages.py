@@ -24,6 +24,7 @@ from server.web.screen import Screen
 from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
 from telemetry.instant import DAY_MS, Instant
 from telemetry.point import PointId
+from telemetry.units import Quantity
 
 SHOWN_MS = 60 * DAY_MS
 _WORK_NOW = {
@@ -212,14 +213,18 @@ async def _points_page(sheet: Sheet, request: Request, told: Told) -> Response:
     screen = await sheet.screen(request)
     rows = await sheet.desk.looks.points()
     known, promises = await sheet.desk.registry(), sheet.desk.ground.book.promises
-    points = {p.id: (p, shown_promise(p, promises)) for p in known.points.values()}
+    pressures = {p.id: p for p in known.points.values() if p.quantity is Quantity.PRESSURE}
+    shown = {p.id: (p, shown_promise(p, promises)) for p in pressures.values()}
+    kept = {PointId(r.id): r for r in rows}
+    zone_of = {p: r.zone for p, r in kept.items()} | {p: q.zone for p, q in pressures.items()}
+    listed = sorted(zone_of, key=lambda point: (zone_of[point], point))
     zones = dict.fromkeys([*(z for z, _ in screen.zones()), *(r.zone for r in rows)])
     return sheet.show(
         "register.html",
         screen,
         told,
         here="/points",
-        rows=[(r, *points.get(PointId(r.id), (None, None))) for r in rows],
+        rows=[(p, kept.get(p), *shown.get(p, (None, None))) for p in listed],
         coverage=[(screen.zone(z), await sheet.desk.plans.coverage(z)) for z in zones],
         form=_point_form(sheet, screen, told) if may_act(request, POINT_NEW["new"]) else None,
     )

@@ -352,6 +352,8 @@ def test_pressure_points_are_registered_and_shown_with_the_promise_that_holds_th
     assert "by policy xinyang-water" in row
     assert "<code>pressure.central.min_mpa</code>" in row
     assert "2.00" in page
+    other = re.search(r'<a href="/registry/points/north-27/pressure">.*?</tr>', page, re.DOTALL)[0]
+    assert "health and calibration not registered" in other  # the registry alone knows it
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
