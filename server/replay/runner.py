@@ -20,12 +20,13 @@ from server.engine.engine import Engine
 from server.engine.events import Commanded, Event, Linked, RegistryChanged, Started
 from server.engine.operations import Operation, note_of
 from server.engine.registry import Point, Registry
+from server.engine.training import READ_DAYS
 from server.history import labels
 from server.history.recording import Recording
 from server.history.stretch import NO_GATEWAY, Int64s, Stretch, filled
 from server.intake.journal_reader import JournalReader
 from server.learning.bands import banded
-from server.learning.past import PlayedPast
+from server.learning.past import BRIEF_H, PlayedPast
 from server.learning.trainer import Trainer
 from server.replay.speaking import GATEWAY
 from server.replay.verify import Numbered
@@ -43,6 +44,9 @@ PIECE_MAX_MS = 8 * DAY_MS
 STEP = 2_000
 """Events of a journal that the engine is given together: bounds the memory."""
 
+CHOSEN_H = 24 * (READ_DAYS + 8)
+"""Hours of every point that are remembered where a period may be chosen, as far back as is read."""
+
 Progress = Callable[[Instant, int], None]
 """Is told how far a replay is: the instant, and how many samples have been played."""
 
@@ -56,13 +60,16 @@ def run_recording(
     points: Collection[str] | None = None,
     trainer: Trainer | None = None,
     operations: Sequence[Commanded] = (),
+    training: Sequence[Commanded] = (),
     progress: Progress = lambda _at, _samples: None,
 ) -> Iterator[tuple[Instant, Effect]]:
     """Yield what the engine says of the samples read in [start, end), and the instant of each.
 
     A `trainer` is called at the instants at which it is in service, on what was played until then.
-    `operations` are told at their instants, in that order, if the samples go on so long.
+    `operations` are told at their instants, in that order, if the samples go on so long; so are
+    `training`, commands that choose the days that zones are learnt from.
     """
+    commands = sorted((*operations, *training), key=lambda told: told.at)
     engine = Engine(HOST_ID)
     now = Instant((start if start is not None else recording.begin) - SECOND_MS)
     opening: list[Event] = [
@@ -70,12 +77,13 @@ def run_recording(
         Started(at=now, version="replay", settings={"host_id": HOST_ID}),
         Linked(at=now, up=True),
     ]
-    opening += [replace(told, at=now) for told in operations if told.at <= now]
-    waiting = [told for told in operations if told.at > now]
+    opening += [replace(told, at=now) for told in commands if told.at <= now]
+    waiting = [told for told in commands if told.at > now]
     for event in opening:
         yield from ((event.at, effect) for effect in engine.apply(event))
     numbers = _Numbers(recording.points, registry)
-    lessons = _Lessons(trainer, recording, registry, now)
+    brief_h = CHOSEN_H if training else BRIEF_H
+    lessons = _Lessons(trainer, recording, registry, now, brief_h=brief_h)
     played = 0
     for stretch in recording.stretches(start, end, points):
         known = stretch.take(numbers.is_known[stretch.point])
@@ -106,14 +114,22 @@ class _Lessons:
     """When the trainer is called in the middle of a recording, and what it may see then."""
 
     def __init__(
-        self, trainer: Trainer | None, recording: Recording, registry: Registry, now: Instant
+        self,
+        trainer: Trainer | None,
+        recording: Recording,
+        registry: Registry,
+        now: Instant,
+        *,
+        brief_h: int,
     ) -> None:
         self._trainer, self._registry = trainer, registry
         zones = registry.zones.values()
         wanted = {i.point for z in zones for i in z.inflow}
         wanted |= {s.point for z in zones for s in z.storage}
         kept = {p for z in zones for p in banded(z, registry.points)} - wanted
-        self._past = PlayedPast(recording.points, sorted(wanted), now, sorted(kept))
+        self._past = PlayedPast(
+            recording.points, sorted(wanted), now, sorted(kept), brief_h=brief_h
+        )
         self._due = None if trainer is None else trainer.due(registry, now)
 
     def cut(self, piece: Stretch) -> Iterator[tuple[Stretch, int]]:
@@ -135,7 +151,8 @@ class _Lessons:
         self._past.add(piece)
         if self._due is None or now + SECOND_MS <= self._due:
             return []
-        events = self._trainer.train(self._registry, self._past, at=self._due)
+        clean = engine.training.clean
+        events = self._trainer.train(self._registry, self._past, at=self._due, clean=clean)
         self._due = self._trainer.due(self._registry, self._due)
         return list(zip(events, engine.run(events), strict=True))
 
