@@ -14,6 +14,7 @@ from mainwatch.load import (
     read_toml,
     refuse,
     rule_book,
+    seeded_registry,
 )
 from telemetry.errors import ConfigError
 from telemetry.register_map import RegisterMap
@@ -76,7 +77,7 @@ def notes(path: Path) -> list[str]:
 
     config = load(path, ServerConfig)
     kept = read_registry(config.server.data / "servicecore.db")
-    unlike = () if kept is None else differing(config.registry(), kept)
+    unlike = () if kept is None else differing(seeded_registry(config), kept)
     if not unlike:
         return []
     named = ", ".join(unlike[:NAMED_MAX]) + (", ..." if len(unlike) > NAMED_MAX else "")

@@ -216,9 +216,15 @@ def _run_server(options: argparse.Namespace) -> int:
 
             calendars = {*SHIPPED_CALENDARS, *(z.calendar for z in config.zone)}
             trainer = load_trainer(calendars, own=config.rules.folder)
+            promises = rule_book(config).promises
             return _serve(
                 lambda ready, stop: intake(
-                    config, clock=WallClock(), ready=ready, stop=stop, trainer=trainer
+                    config,
+                    clock=WallClock(),
+                    ready=ready,
+                    stop=stop,
+                    trainer=trainer,
+                    promises=promises,
                 )
             )
         case "desk":

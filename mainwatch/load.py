@@ -87,10 +87,21 @@ def rule_book(config: Any) -> Any:
 
     Raises `ConfigError` for what is wrong in it and for what the utility must still decide.
     """
+    return _rule_book(config.rules, live=True)
+
+
+def seeded_registry(config: Any) -> Any:
+    """Return the registry that a server's file seeds, with what its policy promises.
+
+    Raises `ConfigError` for what is wrong in the policy.
+    """
+    return config.registry().promised(_rule_book(config.rules, live=False).promises)
+
+
+def _rule_book(rules: Any, *, live: bool) -> Any:
     from server.servicecore.rulebook import load_rule_book
 
-    rules = config.rules
-    return load_rule_book(configs_folder(), rules.policy, live=True, own=rules.folder)
+    return load_rule_book(configs_folder(), rules.policy, live=live, own=rules.folder)
 
 
 SHIPPED_CALENDARS = ("cn", "it")

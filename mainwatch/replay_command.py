@@ -44,6 +44,11 @@ def add_replay(commands: Any) -> None:
     add("--to", dest="end", metavar="INSTANT", help="itself excluded")
     add("--zone", action="append", default=[], metavar="ZONE", help="this zone; may be repeated")
     add("--point", action="append", default=[], metavar="POINT", help="this point; may be repeated")
+    add(
+        "--compare-clean",
+        metavar="START..END",
+        help="learn from these days, and once more from the trailing ones, and tell both",
+    )
     add("--score", action="store_true", help="against the recording's truth.jsonl")
     add("--events", type=Path, metavar="FILE", help="score this events.jsonl; run nothing")
     add("--out", type=Path, metavar="FOLDER", help="write events.jsonl and summary.json")
@@ -73,12 +78,12 @@ def run(options: argparse.Namespace) -> int:
 def _recording(options: argparse.Namespace) -> int:
     from server.history.recording import open_recording
     from server.replay import session, what_if
-    from server.replay.keep import digest_of
-    from server.replay.result import Result
     from server.replay.said import read
 
     recording = open_recording(options.source)
     asked = _asked(options)
+    if options.compare_clean is not None:
+        return _compared(options, recording, asked)
     other = _registry(options)
     with _progress("replay", recording.begin, recording.end) as progress:
         if options.events is not None:
@@ -97,19 +102,72 @@ def _recording(options: argparse.Namespace) -> int:
     trends = (
         session.trends_of(recording, asked, played) if options.report or options.score else None
     )
-    result = Result(
+    score = session.score_recording(recording, played, trends) if options.score else None
+    return _deliver(
+        options,
+        _result(options, recording, played=played, trends=trends, score=score, what_if=difference),
+    )
+
+
+def _compared(options: argparse.Namespace, recording: "Recording", asked: "Asked") -> int:
+    """Run a recording twice: learning from the trailing days, and from a clean period."""
+    from server.replay import session, what_if
+    from server.replay.versions import (
+        CLEAN,
+        TRAILING,
+        Version,
+        Versions,
+        commands_of,
+        refuse_period,
+    )
+
+    period = _period(options.compare_clean)
+    asked.refuse_unknown(recording.registry(), recording.folder)
+    begin, end = session.span_of(recording, asked)
+    refuse_period(period, begin=begin, end=end)
+    is_scored = options.score or (recording.folder / "truth.jsonl").exists()
+    trends, sides = None, []
+    for name in (TRAILING, CLEAN):
+        with _progress(name, recording.begin, recording.end) as progress:
+            played = session.play_recording(
+                recording,
+                asked,
+                other=None,
+                progress=progress,
+                trainer=_trainer(recording, None),
+                training=commands_of(period, recording.registry()) if name == CLEAN else (),
+            )
+        if trends is None and (is_scored or options.report):
+            trends = session.trends_of(recording, asked, played)
+        score = session.score_recording(recording, played, trends) if is_scored else None
+        sides.append(Version(name=name, played=played, score=score))
+    trailing, clean = sides
+    result = _result(
+        options,
+        recording,
+        played=clean.played,
+        trends=trends,
+        score=clean.score,
+        what_if=what_if.compare(trailing.played.said, clean.played.said),
+        versions=Versions(period=period, trailing=trailing, clean=clean),
+    )
+    return _deliver(options, result)
+
+
+def _result(options: argparse.Namespace, recording: "Recording", **done: Any) -> "Result":
+    """Return what a replay of a recording came to, with what went in."""
+    from server.replay.keep import digest_of
+    from server.replay.result import Result
+
+    return Result(
         name=recording.name,
         source=recording.description.recording.source,
         licence=recording.description.recording.licence,
         version=version("mainwatch"),
         inputs=f"sha256 {digest_of(recording.folder)}",
         parameters=_parameters(options),
-        played=played,
-        trends=trends,
-        score=session.score_recording(recording, played, trends) if options.score else None,
-        what_if=difference,
+        **done,
     )
-    return _deliver(options, result)
 
 
 def _trainer(recording: "Recording", other: "Registry | None") -> "Trainer":
@@ -249,10 +307,23 @@ def _refuse_combinations(options: argparse.Namespace) -> None:
             raise ConfigError(f"--speed: expected a recording, was {options.source}")
     if options.verify and not _is_journal(options.source):
         raise ConfigError(f"--verify: expected a journal, was {options.source}")
+    if options.compare_clean is not None:
+        _refuse_comparison(options)
     if options.events is not None and not options.score:
         raise ConfigError("--events: expected --score with it")
     if options.verify and (options.config or options.zone or options.point or options.start):
         raise ConfigError("--verify: expected no --config, --zone, --point or --from with it")
+
+
+def _refuse_comparison(options: argparse.Namespace) -> None:
+    if _is_journal(options.source):
+        raise ConfigError(
+            f"--compare-clean: expected a recording, as a journal has the models published"
+            f" then, was {options.source}"
+        )
+    others = ("config", "events", "speed", "verify")
+    if found := [f"--{name}" for name in others if getattr(options, name) not in (None, False)]:
+        raise ConfigError(f"--compare-clean: expected no {', '.join(found)} with it")
 
 
 def _is_journal(source: Path) -> bool:
@@ -271,12 +342,13 @@ def _registry(options: argparse.Namespace) -> "Registry | None":
     """Return the registry of another server.toml, if one was given."""
     if options.config is None:
         return None
-    from mainwatch.load import load, refuse
+    from mainwatch.load import load, refuse, seeded_registry
     from server.config import ServerConfig, problems
 
     config: ServerConfig = load(options.config, ServerConfig, options.set)
     refuse(options.config, problems(config))
-    return config.registry()
+    registry: Registry = seeded_registry(config)
+    return registry
 
 
 def _asked(options: argparse.Namespace) -> "Asked":
@@ -302,6 +374,17 @@ def _instant(option: str, text: str | None) -> Instant | None:
     return Instant(round(found.timestamp() * 1000))
 
 
+def _period(text: str) -> tuple[Instant, Instant]:
+    start, _, end = text.partition("..")
+    begin, beyond = (_instant("--compare-clean", part or None) for part in (start, end))
+    if begin is None or beyond is None:
+        raise ConfigError(
+            "--compare-clean: expected START..END, such as"
+            f" 2026-01-01T00:00:00Z..2026-02-01T00:00:00Z, was {text}"
+        )
+    return begin, beyond
+
+
 def _parameters(options: argparse.Namespace) -> dict[str, str]:
     """Return what was asked, for the record; files by their names and hashes."""
     from server.replay.keep import digest_of_file
@@ -314,6 +397,7 @@ def _parameters(options: argparse.Namespace) -> dict[str, str]:
             ("zone", options.zone),
             ("point", options.point),
             ("set", options.set),
+            ("compare-clean", options.compare_clean),
         )
         if value
     }

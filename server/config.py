@@ -169,7 +169,8 @@ class PointSection(_Section):
     """An accepted point. `low` and `high` are limits in the house unit of its quantity.
 
     `promise_mpa` is the least pressure that the company promises there, `statute_mpa` that of the
-    law; neither holds where it is not written.
+    law; neither holds where it is not written. Where `promise_mpa` is not, the policy's promise at
+    places of the kind `place` holds, if it has one.
     """
 
     id: PointName
@@ -182,6 +183,7 @@ class PointSection(_Section):
     elevation_m: float | None = None
     low: float | None = None
     high: float | None = None
+    place: Name | None = None
     promise_mpa: Annotated[float, Field(gt=0, le=5)] | None = None
     statute_mpa: Annotated[float, Field(gt=0, le=5)] | None = None
 
@@ -240,7 +242,7 @@ class ServerConfig(_Section):
     balance: tuple[BalanceSection, ...] = ()
 
     def registry(self) -> Registry:
-        """Return the registry that the file seeds."""
+        """Return the registry that the file tells of, without what a policy promises."""
         zones = [
             Zone(
                 id=ZoneId(z.id),
@@ -271,6 +273,7 @@ class ServerConfig(_Section):
                 high=p.high,
                 promise_kpa=_kpa(p.promise_mpa),
                 statute_kpa=_kpa(p.statute_mpa),
+                place=p.place or "",
             )
             for p in self.point
         ]
@@ -325,9 +328,12 @@ def _point_problems(config: ServerConfig) -> list[str]:
             found.append(f"point[{n}].zone: expected one of {known}, was {p.zone!r}")
         if p.low is not None and p.high is not None and p.low >= p.high:
             found.append(f"point[{n}].low: expected less than high {p.high}, was {p.low}")
-        for key, floor in (("promise_mpa", p.promise_mpa), ("statute_mpa", p.statute_mpa)):
-            if floor is not None and p.quantity is not Quantity.PRESSURE:
-                found.append(f"point[{n}].{key}: expected of a pressure only, was of {p.quantity}")
+        of_pressures = ("place", "promise_mpa", "statute_mpa")
+        found += [
+            f"point[{n}].{key}: expected of a pressure only, was of {p.quantity}"
+            for key in of_pressures
+            if getattr(p, key) is not None and p.quantity is not Quantity.PRESSURE
+        ]
     return found
 
 

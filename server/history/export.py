@@ -21,7 +21,6 @@ from server.history.labels import TruthFlow
 from server.history.recording import Recording
 from server.history.recording_toml import (
     Description,
-    LimitsSection,
     ZoneSection,
     instant_of,
     told_instant,
@@ -121,7 +120,13 @@ def described(registry: Registry, *, name: str, source: str, licence: str) -> De
                 "y": p.y,
                 "elevation_m": p.elevation_m,
                 "period_s": None if p.period_ms == period_ms else p.period_ms / SECOND_MS,
-                "limits": {"low": p.low, "high": p.high},
+                "limits": {
+                    "low": p.low,
+                    "high": p.high,
+                    "promise": p.promise_kpa,
+                    "promise_by": p.promise_by or None,
+                    "statute": p.statute_kpa,
+                },
             }
             for p in points
         ],
@@ -140,9 +145,12 @@ def in_house_units(found: Description) -> Description:
         scaled = {
             "unit": p.quantity.unit,
             "resolution": None if p.resolution is None else p.resolution * factor,
-            "limits": LimitsSection(
-                low=None if limits.low is None else limits.low * factor,
-                high=None if limits.high is None else limits.high * factor,
+            "limits": limits.model_copy(
+                update={
+                    key: value * factor
+                    for key in ("low", "high", "promise", "statute")
+                    if (value := getattr(limits, key)) is not None
+                }
             ),
         }
         points.append(p if factor == 1.0 else p.model_copy(update=scaled))

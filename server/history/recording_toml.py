@@ -117,10 +117,17 @@ class ZoneSection(_Section):
 
 
 class LimitsSection(_Section):
-    """What must be alarmed, in the point's unit."""
+    """What must be alarmed, in the point's unit.
+
+    Of a pressure also what is promised there, by a policy where `promise_by` names it and its key,
+    and what the law asks for.
+    """
 
     low: Number | None = None
     high: Number | None = None
+    promise: Number | None = None
+    promise_by: str | None = None
+    statute: Number | None = None
 
 
 class PointSection(_Section):
@@ -185,10 +192,18 @@ class Description(_Section):
                 elevation_m=p.elevation_m,
                 low=None if p.limits.low is None else to_house(p.limits.low, p.unit),
                 high=None if p.limits.high is None else to_house(p.limits.high, p.unit),
+                promise_kpa=_floor(p.limits.promise, p.unit),
+                promise_by=p.limits.promise_by or "",
+                statute_kpa=_floor(p.limits.statute, p.unit),
             )
             for p in self.point
         ]
         return Registry(zones={z.id: z for z in zones}, points={p.id: p for p in points})
+
+
+def _floor(value: float | None, unit: str) -> float | None:
+    """Return a floor in kPa; rounded, so that 0.28 MPa is 280 kPa and nothing more."""
+    return None if value is None else round(to_house(value, unit), 6)
 
 
 def read(folder: Path) -> Description:
@@ -232,6 +247,19 @@ def problems(found: Description) -> list[str]:
         low, high = p.limits.low, p.limits.high
         if low is not None and high is not None and low >= high:
             wrong.append(f"point[{n}].limits.low: expected less than high {high}, was {low}")
+        wrong += _floor_problems(n, p)
+    return wrong
+
+
+def _floor_problems(n: int, point: PointSection) -> list[str]:
+    limits = point.limits
+    wrong = [
+        f"point[{n}].limits.{key}: expected of a pressure only, was of {point.quantity}"
+        for key in ("promise", "statute")
+        if getattr(limits, key) is not None and point.quantity is not Quantity.PRESSURE
+    ]
+    if limits.promise_by is not None and limits.promise is None:
+        wrong.append(f"point[{n}].limits.promise_by: expected a promise with it, found none")
     return wrong
 
 

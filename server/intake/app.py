@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from server import engine
 from server.config import InfluxSection, ServerConfig
 from server.engine import essentials
 from server.engine.events import Imported, RegistryChanged, Started
-from server.engine.registry import Registry
+from server.engine.registry import Promise, Registry
 from server.history import recording
 from server.history.historian import Historian
 from server.history.keeping import Keeping
@@ -39,16 +39,18 @@ async def run(
     ready: Ready,
     stop: asyncio.Event,
     trainer: Trainer | None = None,
+    promises: Mapping[str, Promise] | None = None,
 ) -> None:
     """Run the only writer of the journal. Raises `StorageError` when its disk refuses.
 
-    Without a trainer nothing is learnt, and limits and falls are all that is judged.
+    Without a trainer nothing is learnt, and limits and falls are all that is judged. `promises` are
+    the policy's by kind of place, for the registry that a new server begins with.
     Whatever it ends with is written to `intake.state` first, for the desk to show.
     """
     said = StateFile(config.server.data)
     try:
         said.make(at=clock.now())
-        await _serve(config, clock, ready, stop, said, trainer)
+        await _serve(config, clock, ready, stop, said, trainer, promises or {})
         said.say(state.ENDED, at=clock.now())
     except (Exception, BaseExceptionGroup) as e:
         said.fell(e, at=clock.now())
@@ -62,6 +64,7 @@ async def _serve(
     stop: asyncio.Event,
     said: StateFile,
     trainer: Trainer | None,
+    promises: Mapping[str, Promise],
 ) -> None:
     data = config.server.data
     journal = Journal(data / "journal.db")
@@ -79,7 +82,7 @@ async def _serve(
         rule=_rule(config),
     )
     try:
-        await asyncio.to_thread(_open_door, door, journal, config)
+        await asyncio.to_thread(_open_door, door, journal, config, promises)
         serving = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             intake = Intake(config, door, clock, trainer)
@@ -113,9 +116,11 @@ def _queue_for(influx: InfluxSection, historian: Historian, data: Path, *, at: I
     historian.accompany(queue.enqueue)
 
 
-def _open_door(door: Door, journal: Journal, config: ServerConfig) -> None:
+def _open_door(
+    door: Door, journal: Journal, config: ServerConfig, promises: Mapping[str, Promise]
+) -> None:
     """Tell the engine what it must know first: the registry, the past, and that we have started."""
-    registry = config.registry()
+    registry = config.registry().promised(promises)
     if door.registry == Registry() != registry:  # later the desk's database is the master
         door.admit([lambda at: RegistryChanged(at=at, registry=registry)])
     folder = config.history.bootstrap

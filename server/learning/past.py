@@ -123,7 +123,7 @@ class HourSums:
 class PlayedPast:
     """What of a recording has been played so far.
 
-    Of `brief` points there are means alone, and the last weeks only: they may be many.
+    Of `brief` points there are means alone, and of the last `brief_h` hours: they may be many.
     """
 
     def __init__(
@@ -132,7 +132,9 @@ class PlayedPast:
         wanted: Sequence[str],
         begin: Instant,
         brief: Sequence[str] = (),
+        brief_h: int = BRIEF_H,
     ) -> None:
+        self._brief_h = brief_h
         self._column = {name: n for n, name in enumerate(wanted)}
         self._of = np.array([self._column.get(name, -1) for name in points], dtype=np.int64)
         start = Instant(begin // HOUR_MS * HOUR_MS)
@@ -150,7 +152,7 @@ class PlayedPast:
             good = (column >= 0) & is_good
             at = played.at[good].astype(np.int64)
             self._brief_means.add(at, column[good], played.value[good])
-            self._brief_means.forget(BRIEF_H)
+            self._brief_means.forget(self._brief_h)
         column = self._of[played.point]
         good = (column >= 0) & is_good
         at, column, value = played.at[good].astype(np.int64), column[good], played.value[good]

@@ -5,15 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.history.recording_toml import told_instant
+from server.replay import versions
 from server.replay.score import Group, Score, summary_of
 from server.replay.session import Played, counts_of
 from server.replay.trends import Trends
+from server.replay.versions import Versions
 from server.replay.what_if import WhatIf, json_of, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One replay, done."""
+    """One replay, done. Of two versions, `played` and `score` are those of the clean period."""
 
     name: str
     source: str
@@ -25,6 +27,7 @@ class Result:
     trends: Trends | None
     score: Score | None
     what_if: WhatIf | None
+    versions: Versions | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return what `summary.json` says (docs/replay.md)."""
@@ -41,6 +44,7 @@ class Result:
             "said": counts_of(self.played.said),
             "score": None if self.score is None else summary_of(self.score),
             "what_if": None if self.what_if is None else json_of(self.what_if),
+            "versions": None if self.versions is None else versions.json_of(self.versions),
         }
 
     def text(self) -> Iterator[str]:
@@ -57,8 +61,10 @@ class Result:
             yield "  nothing was said"
         if self.score is not None:
             yield from _score_lines(self.score)
+        if self.versions is not None:
+            yield from versions.text_of(self.versions)
         if self.what_if is not None:
-            yield "against today:"
+            yield "against today:" if self.versions is None else "against the trailing days:"
             yield from (f"  {line}" for line in text_of(self.what_if))
 
 

@@ -27,12 +27,13 @@ from server.engine.engine import Engine
 from server.engine.events import Commanded, Event, Linked, RegistryChanged, Started
 from server.engine.operations import Operation, note_of
 from server.engine.registry import Point, Registry
+from server.engine.training import READ_DAYS
 from server.history import labels
 from server.history.recording import Recording
 from server.history.stretch import NO_GATEWAY, Int64s, Stretch, filled
 from server.intake.journal_reader import JournalReader
 from server.learning.bands import banded
-from server.learning.past import PlayedPast
+from server.learning.past import BRIEF_H, PlayedPast
 from server.learning.trainer import Trainer
 from server.replay.speaking import GATEWAY
 from server.replay.verify import Numbered
@@ -50,6 +51,9 @@ PIECE_MAX_MS = 8 * DAY_MS
 STEP = 2_000
 """Events of a journal that the engine is given together: bounds the memory."""
 
+CHOSEN_H = 24 * (READ_DAYS + 8)
+"""Hours of every point that are remembered where a period may be chosen, as far back as is read."""
+
 Progress = Callable[[Instant, int], None]
 """Is told how far a replay is: the instant, and how many samples have been played."""
 
@@ -64,13 +68,15 @@ def run_recording(
     trainer: Trainer | None = None,
     operations: Sequence[Commanded] = (),
     looked_every_ms: int | None = None,
+    training: Sequence[Commanded] = (),
     progress: Progress = lambda _at, _samples: None,
 ) -> Iterator[tuple[Instant, Effect]]:
     """Yield what the engine says of the samples read in [start, end), and the instant of each.
 
     A `trainer` is called at the instants at which it is in service, on what was played until then.
-    `operations` are told at their instants, in that order, if the samples go on so long. So often
-    somebody acknowledges all incidents that are new or have news; None is nobody.
+    `operations` are told at their instants, in that order, if the samples go on so long; so are
+    `training`, commands that choose the days that zones are learnt from. So often somebody
+    acknowledges all incidents that are new or have news; None is nobody.
     """
     attendant = _Attendant(looked_every_ms)
     stream = _run(
@@ -80,7 +86,8 @@ def run_recording(
         end=end,
         points=points,
         trainer=trainer,
-        operations=operations,
+        commands=sorted((*operations, *training), key=lambda told: told.at),
+        brief_h=CHOSEN_H if training else BRIEF_H,
         attendant=attendant,
         progress=progress,
     )
@@ -97,7 +104,8 @@ def _run(
     end: Instant | None,
     points: Collection[str] | None,
     trainer: Trainer | None,
-    operations: Sequence[Commanded],
+    commands: Sequence[Commanded],
+    brief_h: int,
     attendant: "_Attendant",
     progress: Progress,
 ) -> Iterator[tuple[Instant, Effect]]:
@@ -108,12 +116,12 @@ def _run(
         Started(at=now, version="replay", settings={"host_id": HOST_ID}),
         Linked(at=now, up=True),
     ]
-    opening += [replace(told, at=now) for told in operations if told.at <= now]
-    waiting = [told for told in operations if told.at > now]
+    opening += [replace(told, at=now) for told in commands if told.at <= now]
+    waiting = [told for told in commands if told.at > now]
     for event in opening:
         yield from ((event.at, effect) for effect in engine.apply(event))
     numbers = _Numbers(recording.points, registry)
-    lessons = _Lessons(trainer, recording, registry, now)
+    lessons = _Lessons(trainer, recording, registry, now, brief_h=brief_h)
     attendant.begin(now, lessons.due)
     played = 0
     for stretch in recording.stretches(start, end, points):
@@ -147,14 +155,22 @@ class _Lessons:
     """When the trainer is called in the middle of a recording, and what it may see then."""
 
     def __init__(
-        self, trainer: Trainer | None, recording: Recording, registry: Registry, now: Instant
+        self,
+        trainer: Trainer | None,
+        recording: Recording,
+        registry: Registry,
+        now: Instant,
+        *,
+        brief_h: int,
     ) -> None:
         self._trainer, self._registry = trainer, registry
         zones = registry.zones.values()
         wanted = {i.point for z in zones for i in z.inflow}
         wanted |= {s.point for z in zones for s in z.storage}
         kept = {p for z in zones for p in banded(z, registry.points)} - wanted
-        self._past = PlayedPast(recording.points, sorted(wanted), now, sorted(kept))
+        self._past = PlayedPast(
+            recording.points, sorted(wanted), now, sorted(kept), brief_h=brief_h
+        )
         self.due = None if trainer is None else trainer.due(registry, now)
 
     def after(
@@ -166,7 +182,8 @@ class _Lessons:
         self._past.add(piece)
         if self.due is None or now + SECOND_MS <= self.due:
             return []
-        events = self._trainer.train(self._registry, self._past, at=self.due)
+        clean = engine.training.clean
+        events = self._trainer.train(self._registry, self._past, at=self.due, clean=clean)
         self.due = self._trainer.due(self._registry, self.due)
         return list(zip(events, engine.run(events), strict=True))
 

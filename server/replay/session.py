@@ -1,13 +1,13 @@
 """One replay from what was asked to what it said, for a recording and for a journal alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from server.engine import effects
-from server.engine.effects import Accepted, AlarmKind, Effect
-from server.engine.events import Event, RegistryChanged, from_record
+from server.engine.effects import Accepted, AlarmKind, Effect, ModelApplied
+from server.engine.events import Commanded, Event, RegistryChanged, from_record
 from server.engine.registry import Registry
 from server.history import labels
 from server.history.recording import Recording
@@ -74,13 +74,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """What a replay said, of how many samples, in which span and with which registry."""
+    """What a replay said, of how many samples, in which span and with which registry.
+
+    `models` are those that a trainer published meanwhile.
+    """
 
     said: tuple[Said, ...]
     samples: int
     begin: int
     end: int
     registry: Registry
+    models: tuple[ModelApplied, ...] = ()
 
 
 def play_recording(
@@ -90,23 +94,19 @@ def play_recording(
     other: Registry | None,
     progress: Progress,
     trainer: Trainer | None = None,
+    training: Sequence[Commanded] = (),
     looked_every_ms: int | None = LOOKED_EVERY_MS,
 ) -> Played:
     """Run a recording; `other` is another registry than its own.
 
-    So often somebody acknowledges what is new; None is nobody, and what has cleared stays open.
+    `training` are commands that choose the days that zones are learnt from. So often somebody
+    acknowledges what is new; None is nobody, and what has cleared stays open.
     """
     own = recording.registry()
     asked.refuse_unknown(own, recording.folder)
     chosen = own if other is None else at_cadence(other, own)
     registry = narrowed(chosen, zones=asked.zones, points=asked.points)
-    begin = recording.begin if asked.start is None else max(asked.start, recording.begin)
-    end = recording.end if asked.end is None else min(asked.end, recording.end)
-    if begin > end:
-        raise ConfigError(
-            f"--from, --to: expected a part of {told_instant(recording.begin)} to"
-            f" {told_instant(recording.end)}, was none of it"
-        )
+    begin, end = span_of(recording, asked)
     counted = _Counter(progress)
     stream = run_recording(
         recording,
@@ -116,11 +116,40 @@ def play_recording(
         points=frozenset(registry.points),
         trainer=trainer,
         operations=told_of(labels.operations(recording.folder)),
+        training=training,
         looked_every_ms=looked_every_ms,
         progress=counted,
     )
-    said = tuple(tell(effect for _, effect in stream))
-    return Played(said=said, samples=counted.samples, begin=begin, end=end, registry=registry)
+    models: list[ModelApplied] = []
+    said = tuple(tell(_noting(models, (effect for _, effect in stream))))
+    return Played(
+        said=said,
+        samples=counted.samples,
+        begin=begin,
+        end=end,
+        registry=registry,
+        models=tuple(models),
+    )
+
+
+def span_of(recording: Recording, asked: Asked) -> tuple[Instant, Instant]:
+    """Return which part of a recording is played. Raises `ConfigError` where it is none."""
+    begin = recording.begin if asked.start is None else max(asked.start, recording.begin)
+    end = recording.end if asked.end is None else min(asked.end, recording.end)
+    if begin > end:
+        raise ConfigError(
+            f"--from, --to: expected a part of {told_instant(recording.begin)} to"
+            f" {told_instant(recording.end)}, was none of it"
+        )
+    return begin, end
+
+
+def _noting(models: list[ModelApplied], effects: Iterable[Effect]) -> Iterator[Effect]:
+    """Yield effects, and remember which models were applied."""
+    for effect in effects:
+        if isinstance(effect, ModelApplied):
+            models.append(effect)
+        yield effect
 
 
 def judged(recording: Recording, asked: Asked, said: tuple[Said, ...]) -> Played:

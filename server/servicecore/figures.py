@@ -7,18 +7,19 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from server.engine.registry import Registry
 from server.servicecore import timeline
 from server.servicecore.contacts import first_contact_at
 from server.servicecore.ground import Ground
-from server.servicecore.rules import kpi
+from server.servicecore.rules import kpi, promises
 from server.servicecore.rules.clocks import Verdict
 from server.servicecore.rules.kpi import Compliance, Load, Pressure, Ratio
 from server.servicecore.rules.routing import EMERGENCIES, Category
 from server.servicecore.rules.verbs import Verb
 from server.servicecore.rules.workorder import SETTLED, TELEMETRY_SENDER, State, Step
 from server.servicecore.store.registers import Case as IncidentCase
-from server.servicecore.store.registers import PressurePoint
-from server.servicecore.store.tables import Entry, Incident, Ticket
+from server.servicecore.store.registers import RegistryChange
+from server.servicecore.store.tables import Entry, Incident, RegistryRow, Ticket
 from telemetry.instant import Instant
 
 Pressures = Callable[[str, Instant, Instant], Awaitable[tuple[Sequence[Pressure], float]]]
@@ -53,28 +54,28 @@ class Figures:
     ) -> dict[str, Compliance]:
         """Return the pressure compliance of each zone, and of the network under "" (R02).
 
-        `pressures` reads the history of a point. Points that the policy promises nothing do not
-        count; a zone and the network are sums over their points.
+        `pressures` reads the history of a point. Each time is held to what was promised then; times
+        and points without a promise do not count. A zone and the network sum up their points.
         """
         policy = self._ground.book.policy
         method = policy.text("compliance.method") or "hourly"
         async with self._ground.database.reading() as session:
-            points = list(await session.scalars(select(PressurePoint).order_by(PressurePoint.id)))
+            row = await session.get(RegistryRow, 1)
+            edits = [_edit(change) for change in await session.scalars(_EDITS)]
+        registry = Registry() if row is None else Registry.from_json(row.body)
         found: dict[str, list[Compliance]] = defaultdict(list)
-        for point in points:
-            promised = self._ground.book.promised_kpa(point.place)
-            if promised is None:
-                continue
-            samples, expected = await pressures(point.id, start, end)
-            one = kpi.compliance(
-                samples,
-                min_kpa=promised,
-                method=method,
-                exclude=policy.texts("compliance.exclude"),
-                expected=expected,
-            )
-            found[point.zone].append(one)
-            found[""].append(one)
+        for point in registry.points.values():
+            for span in promises.spans_of(point, edits, start=start, end=end):
+                samples, expected = await pressures(point.id, span.start, span.end)
+                one = kpi.compliance(
+                    samples,
+                    min_kpa=span.kpa,
+                    method=method,
+                    exclude=policy.texts("compliance.exclude"),
+                    expected=expected,
+                )
+                found[point.zone].append(one)
+                found[""].append(one)
         return {zone: kpi.network(parts) for zone, parts in sorted(found.items())}
 
     async def cases(self, end: Instant) -> list[kpi.Case]:
@@ -133,6 +134,19 @@ class Figures:
             reopens=counts[Step.REOPEN],
             **_durations(row, entries),
         )
+
+
+_EDITS = (
+    select(RegistryChange)
+    .where(RegistryChange.registry_revision.is_not(None))
+    .order_by(RegistryChange.registry_revision)
+)
+"""Edits of the registry that have come to hold, in that order."""
+
+
+def _edit(row: RegistryChange) -> promises.Edit:
+    at = row.at if row.decided_at is None else row.decided_at
+    return promises.Edit(at=Instant(at), subject=row.subject, before=row.before)
 
 
 _COUNTED = (Verb.URGE, Step.RETURN, Step.TRANSFER, Verb.EXTEND, Step.REOPEN)

@@ -311,23 +311,22 @@ class Plans:
         *,
         actor: Person,
         zone: str,
-        place: str,
         health: str,
         covers_km2: float,
         calibrated_at: Instant | None = None,
         note: str = "",
     ) -> None:
-        """Keep a pressure point: its place says which promise of the policy holds (R01, R08)."""
+        """Keep what is known of a pressure point beside the registry: health, calibration (R08)."""
         async with self._ground.acting(actor, Right.POINTS, text=note) as (session, who):
             if health not in HEALTH:
                 words = ", ".join(HEALTH)
                 raise Refused("not_in_state", subject=point, state=health, allowed_words=words)
             row = await session.get(PressurePoint, point)
-            before = "" if row is None else f"{row.place} {row.health}"
+            before = "" if row is None else row.health
             if row is None:
                 row = PressurePoint(id=point)
                 session.add(row)
-            row.zone, row.place, row.health = zone, place, health
+            row.zone, row.health = zone, health
             row.calibrated_at, row.covers_km2, row.note = calibrated_at, covers_km2, note.strip()
             await self._ground.record(
                 session,
@@ -335,15 +334,9 @@ class Plans:
                 Verb.REGISTER,
                 point,
                 before=before,
-                after=f"{place} {health}",
+                after=health,
                 reason=note,
             )
-
-    async def promised_kpa(self, point: str) -> float | None:
-        """Return the least pressure that the policy promises at a point, or None of none (R01)."""
-        async with self._ground.database.reading() as session:
-            row = await session.get(PressurePoint, point)
-        return None if row is None else self._ground.book.promised_kpa(row.place)
 
     async def coverage(self, zone: str) -> Coverage:
         """Return how many points a zone has, how many are good, and how dense they are."""

@@ -2,7 +2,7 @@
 
 The desk's database is the registry's master. TOML seeds it when it is empty, and may be adopted
 again by hand; every edit goes to the engine as the whole registry, through its door (decision
-0055).
+0055). What another policy promises at places of a kind is an edit like any other, by the system.
 """
 
 import asyncio
@@ -14,8 +14,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from server.engine.commands import CHANGE_REGISTRY
-from server.engine.registry import Inflow, Point, Registry, Storage, Zone
+from server.engine.registry import Inflow, Point, Registry, Storage, Zone, with_promise
 from server.servicecore.ground import SYSTEM, Ground, ask_engine, find, next_id
+from server.servicecore.rules import promises
 from server.servicecore.rules import registry_edits as rules
 from server.servicecore.rules.permissions import Actor, Person, Right
 from server.servicecore.rules.refusal import Refused
@@ -27,12 +28,25 @@ from telemetry.units import Quantity
 
 WAITING, DONE, DECLINED = "waiting", "done", "declined"
 FILE = "server.toml"
+POLICY = "policy"
+"""The first word of the subject of an edit by another policy; its id is the second."""
 SHOWN_MAX = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promised:
+    """How a point comes by its promise: one of its own, else what holds at its kind of place."""
+
+    place: str
+    own_kpa: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PointEdit:
-    """A point as somebody wants it; limits in the house unit, places in metres."""
+    """A point as somebody wants it; limits in the house unit, places in metres.
+
+    Without `promised` its promise stays as it is.
+    """
 
     zone: str
     name_zh: str
@@ -42,6 +56,7 @@ class PointEdit:
     x: float | None = None
     y: float | None = None
     elevation_m: float | None = None
+    promised: Promised | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +92,49 @@ class RegistryActs:
 
         From then on pages own the registry; what TOML says is kept to be compared.
         """
-        self._file = file
+        self._file = file.promised(self._ground.book.promises)
         async with self._ground.database.reading() as session:
             if await session.get(RegistryRow, 1) is not None:
                 return False
         async with self._ground.database.writing() as session:
-            session.add(RegistryRow(id=1, revision=1, body=file.to_json()))
+            session.add(RegistryRow(id=1, revision=1, body=self._file.to_json()))
             await self._ground.record(session, SYSTEM, Verb.ADOPT, "registry", after=FILE)
         return True
+
+    async def follow_policy(self) -> None:
+        """Give each pressure point what the policy in force promises at its place.
+
+        What is promised more holds at once. What is promised less, or no longer, is asked once and
+        holds when an engineer agrees, as whoever changed the policy was the first person.
+        """
+        policy, book = self._ground.book.policy, self._ground.book.promises
+        async with self._ground.database.writing() as session:
+            known = await self._registry(session)
+            wanted = known.promised(book)
+            less, more = promises.split(known, wanted)
+            subject, reason = f"{POLICY} {policy.id}", policy.revision[:12]
+            asked = _promising(subject, known, wanted, less)
+            if not await self._is_answered(session, asked) and less:
+                await self._keep(session, SYSTEM, reason, known, asked)
+            if more:
+                now = _promising(subject, known, wanted, more)
+                await self._keep(session, SYSTEM, reason, known, now)
+        self._commands_waiting.set()
+
+    async def _is_answered(self, session: AsyncSession, edit: _Wanted) -> bool:
+        """Say whether this was asked for before; withdraw what an earlier policy asked for."""
+        by_us = select(RegistryChange).where(RegistryChange.by == SYSTEM.name)
+        answered = False
+        for row in await session.scalars(by_us.order_by(RegistryChange.at, RegistryChange.id)):
+            told = (row.subject, row.before, row.after)
+            is_same = told == (edit.subject, edit.before, edit.after)
+            if row.state == WAITING and not is_same:
+                row.state, row.decided_by = DECLINED, SYSTEM.name
+                row.decided_at = self._ground.now()
+                await self._ground.record(session, SYSTEM, Verb.DECLINE, row.id, after=DECLINED)
+            elif is_same:
+                answered = row.state != DONE and row.decided_by != SYSTEM.name
+        return answered
 
     async def revision(self) -> int:
         """Return how often the registry was changed; 0 before there is one."""
@@ -122,6 +172,7 @@ class RegistryActs:
                 y=wanted.y,
                 elevation_m=wanted.elevation_m,
             )
+            new = self._with_promise(new, wanted.promised)
             return await self._ask(
                 session,
                 who,
@@ -180,7 +231,10 @@ class RegistryActs:
                 raise Refused("changed", ticket=FILE)
             wanted = _Wanted(
                 subject=FILE,
-                before={"fingerprint": rules.fingerprint(known)},
+                before={
+                    "fingerprint": rules.fingerprint(known),
+                    promises.PROMISES: promises.told(known, promises.differing(known, self._file)),
+                },
                 after={"registry": self._file.to_json()},
                 registry=self._file,
             )
@@ -234,6 +288,15 @@ class RegistryActs:
         async with self._ground.database.reading() as session:
             return rules.differing(self._file, await self._registry(session))
 
+    def _with_promise(self, point: Point, told: Promised | None) -> Point:
+        """Return a point that is promised what somebody wants; a promise of its own wins."""
+        if told is None or (told.place, told.own_kpa) == (point.place, point.own_promise_kpa):
+            return point
+        if point.quantity is not Quantity.PRESSURE:
+            raise Refused("registry_promise", subject=point.id)
+        bare = replace(point, place=told.place, promise_kpa=told.own_kpa, promise_by="")
+        return with_promise(bare, self._ground.book.promises)
+
     async def _ask(self, session: AsyncSession, who: Actor, reason: str, wanted: _Wanted) -> str:
         """Carry out an edit, or keep it for a second person where it loosens a must-alarm limit."""
         known = await self._registry(session)
@@ -242,6 +305,12 @@ class RegistryActs:
         if not reason.strip():
             raise Refused("text_missing", ticket=wanted.subject, step=Verb.EDIT)
         rules.check(wanted.registry)
+        return await self._keep(session, who, reason, known, wanted)
+
+    async def _keep(
+        self, session: AsyncSession, who: Actor, reason: str, known: Registry, wanted: _Wanted
+    ) -> str:
+        """Put an edit on record, and carry it out unless a second person must agree."""
         loosened = rules.loosened(known, wanted.registry)
         row = RegistryChange(
             id=await next_id(session, RegistryChange, "RC"),
@@ -314,9 +383,28 @@ async def _in_test(session: AsyncSession, point: str) -> Point:
     )
 
 
+def _promising(
+    subject: str, known: Registry, wanted: Registry, points: Sequence[PointId]
+) -> _Wanted:
+    """Return the edit that gives some points the promises that they have in another registry."""
+    before = {promises.PROMISES: promises.told(known, points)}
+    after = {promises.PROMISES: promises.told(wanted, points)}
+    return _Wanted(
+        subject=subject,
+        before=before,
+        after=after,
+        registry=promises.carried_out(known, before, after),
+    )
+
+
 def _again(known: Registry, row: RegistryChange) -> Registry:
     """Return what an edit makes of the present registry; refuse if its subject has moved on."""
     kind, _, name = row.subject.partition(" ")
+    if kind == POLICY:
+        found = promises.carried_out(known, row.before, row.after)
+        if found == known:
+            raise Refused("changed", ticket=row.id)
+        return found
     if row.subject == FILE:
         if rules.fingerprint(known) != row.before["fingerprint"]:
             raise Refused("changed", ticket=row.id)

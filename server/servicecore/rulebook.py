@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from server.engine.registry import Promise
 from server.servicecore.rules.calendar import WorkCalendar, Year, days_of, time_of, year_of
 from server.servicecore.rules.policy import NO_POLICY, Policy, required_inputs, resolve
-from server.servicecore.rules.policy_form import PolicyFile, Source
+from server.servicecore.rules.policy_form import PolicyFile, Source, place_of
 from telemetry.errors import ConfigError
 from telemetry.instant import HOUR_MS
 from telemetry.units import to_house
@@ -74,10 +75,19 @@ class RuleBook:
     calendar: WorkCalendar
     night: tuple[int, ...] = ()
 
-    def promised_kpa(self, place: str) -> float | None:
-        """Return the least pressure that the policy promises at places of a kind, or None."""
-        promised = self.policy.number(f"pressure.{place}.min_mpa")
-        return None if promised is None else to_house(promised, "MPa")
+    @property
+    def promises(self) -> dict[str, Promise]:
+        """Return the least pressure that the policy promises, by kind of place (R01).
+
+        Rounded, so that 0.28 MPa is 280 kPa and nothing more.
+        """
+        found = {}
+        for key in sorted(self.policy.values):
+            mpa, place = self.policy.number(key), place_of(key)
+            if mpa is not None and place:
+                by = f"{self.policy.id}: {key}"
+                found[place] = Promise(kpa=round(to_house(mpa, "MPa"), 3), by=by)
+        return found
 
     @classmethod
     def none(cls) -> "RuleBook":

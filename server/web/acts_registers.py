@@ -133,7 +133,6 @@ class Point(Text):
 
     point: Code
     zone: Code
-    place: Code
     health: Code
     covers_km2: float = Field(default=0, ge=0)
     calibrated_at: Moment = ""
@@ -217,7 +216,6 @@ async def _point(it: Doing, said: Point) -> None:
         said.point,
         actor=it.who,
         zone=said.zone,
-        place=said.place,
         health=said.health,
         covers_km2=said.covers_km2,
         calibrated_at=it.at(said.calibrated_at) if said.calibrated_at.strip() else None,
@@ -341,9 +339,7 @@ CALL_ACTS = {
     ),
 }
 POINT_NEW = {
-    "new": Act(
-        takes=Point, do=_point, right=Right.POINTS, needs=("point", "zone", "place", "health")
-    ),
+    "new": Act(takes=Point, do=_point, right=Right.POINTS, needs=("point", "zone", "health")),
 }
 
 ARREARS_ACTS = {

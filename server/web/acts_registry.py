@@ -5,24 +5,32 @@ from typing import Any
 
 from pydantic import Field
 
-from server.servicecore.registry_acts import PointEdit, ZoneEdit
+from server.servicecore.registry_acts import PointEdit, Promised, ZoneEdit
 from server.servicecore.rules.permissions import Right
 from server.servicecore.rules.refusal import Refused
 from server.web.acts import Act, Code, Doing, Text, Words
 from telemetry.units import to_house
 
+NO_PLACE = "-"
+"""The kind of place of a point at which a policy promises nothing; a form drops what is empty."""
 DECIMALS = 9
 """How far a limit is kept: 0.57 MPa are 570 kPa, whatever a product of doubles says."""
 
 
 class EditPoint(Text):
-    """Zone, names, limits and place; limits in `unit`, where none is named in the house unit."""
+    """Zone, names, limits and place; limits in `unit`, where none is named in the house unit.
+
+    `promise` is the point's own; empty: what the policy promises at places of the kind `place`.
+    `NO_PLACE` is none. Where no place is told, the promise stays as it is.
+    """
 
     zone: Code
     name_zh: Code
     name_en: Code
     low: Code = ""
     high: Code = ""
+    place: Code = ""
+    promise: Code = ""
     unit: Code = ""
     x: Code = ""
     y: Code = ""
@@ -76,10 +84,20 @@ async def _edit_point(it: Doing, said: EditPoint) -> str:
         x=number_of(said.x),
         y=number_of(said.y),
         elevation_m=number_of(said.elevation),
+        promised=_promised(said),
     )
     return await it.desk.registry_acts.edit_point(
         it.subject, wanted, actor=it.who, reason=said.text, version=said.version
     )
+
+
+def _promised(said: EditPoint) -> Promised | None:
+    own, place = number_of(said.promise, said.unit), said.place.strip()
+    if not place:
+        if own is not None:
+            raise Refused("fields_missing", subject="promise", fields="place")
+        return None
+    return Promised(place="" if place == NO_PLACE else place, own_kpa=own)
 
 
 async def _edit_zone(it: Doing, said: EditZone) -> str:

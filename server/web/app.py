@@ -33,7 +33,8 @@ async def run(
         data / "servicecore.db", journal=data / "journal.db", clock=clock, book=book
     )
     try:
-        await desk.registry_acts.seed(config.registry())
+        if not await desk.registry_acts.seed(config.registry()):
+            await desk.registry_acts.follow_policy()
         door = DoorClient(desk, data / "door.sock")
         pages = create_app(
             desk,

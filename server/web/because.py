@@ -36,6 +36,7 @@ _SENTENCES = {
     "fact.below": _LIMIT.replace("{word}", "below its limit of"),
     "fact.above": _LIMIT.replace("{word}", "above its limit of"),
     "fact.below_promise": _LIMIT.replace("{word}", "below the promise of"),
+    "fact.promised_by": r"promised by policy (?P<policy>\S+): (?P<policy_key>\S+)",
     "fact.below_statute": _LIMIT.replace("{word}", "below the statutory"),
     "fact.below_band": _BAND.replace("{word}", "below"),
     "fact.above_band": _BAND.replace("{word}", "above"),

@@ -19,9 +19,12 @@ from server.web.acts_registers import (
     WORK_NEW,
 )
 from server.web.forms import ActForm, Options
+from server.web.promises import shown_promise
 from server.web.screen import Screen
 from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
 from telemetry.instant import DAY_MS, Instant
+from telemetry.point import PointId
+from telemetry.units import Quantity
 
 SHOWN_MS = 60 * DAY_MS
 _WORK_NOW = {
@@ -209,31 +212,31 @@ async def _shift_page(sheet: Sheet, request: Request, told: Told) -> Response:
 async def _points_page(sheet: Sheet, request: Request, told: Told) -> Response:
     screen = await sheet.screen(request)
     rows = await sheet.desk.looks.points()
-    policy = sheet.desk.ground.book.policy
-    promised = [k.split(".")[1] for k in policy.values if k.startswith("pressure.")]
+    known, promises = await sheet.desk.registry(), sheet.desk.ground.book.promises
+    pressures = {p.id: p for p in known.points.values() if p.quantity is Quantity.PRESSURE}
+    shown = {p.id: (p, shown_promise(p, promises)) for p in pressures.values()}
+    kept = {PointId(r.id): r for r in rows}
+    zone_of = {p: r.zone for p, r in kept.items()} | {p: q.zone for p, q in pressures.items()}
+    listed = sorted(zone_of, key=lambda point: (zone_of[point], point))
     zones = dict.fromkeys([*(z for z, _ in screen.zones()), *(r.zone for r in rows)])
     return sheet.show(
         "register.html",
         screen,
         told,
         here="/points",
-        rows=[(r, await sheet.desk.plans.promised_kpa(r.id)) for r in rows],
+        rows=[(p, kept.get(p), *shown.get(p, (None, None))) for p in listed],
         coverage=[(screen.zone(z), await sheet.desk.plans.coverage(z)) for z in zones],
-        form=_point_form(sheet, screen, told, promised)
-        if may_act(request, POINT_NEW["new"])
-        else None,
+        form=_point_form(sheet, screen, told) if may_act(request, POINT_NEW["new"]) else None,
     )
 
 
-def _point_form(sheet: Sheet, screen: Screen, told: Told, promised: list[str]) -> ActForm:
+def _point_form(sheet: Sheet, screen: Screen, told: Told) -> ActForm:
     words = screen.viewer.words
     choices: dict[str, Options] = {
         "health": [(h, words.say(f"health.{h}")) for h in HEALTH],
     }
     if screen.zones():
         choices["zone"] = screen.zones()
-    if promised:
-        choices["place"] = [(p, words.code("place", p)) for p in promised]
     return sheet.form(
         screen,
         told,

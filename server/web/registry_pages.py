@@ -6,11 +6,14 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from server.engine.registry import Registry
+from server.servicecore.registry_acts import POLICY
+from server.servicecore.rules.promises import PROMISES
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.registry_edits import CALENDARS, fingerprint
 from server.servicecore.store.registers import RegistryChange
-from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT
+from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, NO_PLACE, POINT_EDIT, ZONE_EDIT
 from server.web.forms import ActForm, Options
+from server.web.promises import shown_promise
 from server.web.screen import Screen
 from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
 from telemetry.point import PointId, ZoneId
@@ -18,7 +21,7 @@ from telemetry.units import Quantity, from_house
 
 _FLOORS = ("promise_kpa", "statute_kpa")
 _PLACE = ("x", "y", "elevation_m", "timezone")
-_SHOWN = ("zone", "name_zh", "name_en", "low", "high", *_FLOORS, *_PLACE)
+_SHOWN = ("zone", "name_zh", "name_en", "low", "high", "place", *_FLOORS, *_PLACE)
 _SHOWN_OF_ZONES = ("calendar", "inflow", "storage", "period_ms")
 
 
@@ -96,6 +99,8 @@ def _named(screen: Screen, subject: str) -> str:
     kind, _, name = subject.partition(" ")
     if kind == "point":
         return f"{screen.viewer.words.say('points.point')} {screen.point(name)}"
+    if kind == POLICY:
+        return f"{screen.viewer.words.say('promise.policy')} {name}"
     return f"{screen.viewer.words.say('points.zone')} {screen.zone(name)}" if name else subject
 
 
@@ -119,6 +124,8 @@ def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
         if isinstance(value, list):
             parts = (" ".join(str(part) for part in item.values()) for item in value)
             return say("list.semicolon").join(parts)
+        if name == "place":
+            return screen.viewer.words.code("place", value)
         return screen.zone(str(value)) if name == "zone" else str(value)
 
     labels = {"elevation_m": "elevation", "promise_kpa": "promise", "statute_kpa": "statute"}
@@ -133,8 +140,22 @@ def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
                 told(n, row.after.get(n)),
             )
             for n in names
-        ],
+        ]
+        + (_promises(screen, row) if row.subject.startswith(f"{POLICY} ") else []),
     }
+
+
+def _promises(screen: Screen, row: RegistryChange) -> list[tuple[str, str, str]]:
+    """Return what another policy changes at which points, as it is told."""
+
+    def told(kpa: float | None, by: str) -> str:
+        if kpa is None:
+            return "–"
+        value = f"{screen.value(Quantity.PRESSURE, kpa)} {screen.unit(Quantity.PRESSURE)}"
+        return f"{value} ({by})" if by else value
+
+    before, after = row.before[PROMISES], row.after[PROMISES]
+    return [(screen.point(p), told(*before[p]), told(*after[p])) for p in sorted(after)]
 
 
 async def _point_page(sheet: Sheet, request: Request, name: str, told: Told) -> Response:
@@ -156,6 +177,9 @@ async def _point_page(sheet: Sheet, request: Request, name: str, told: Told) -> 
         quantity=quantity,
         unit=screen.unit(quantity),
         zone="",
+        promise=shown_promise(point, sheet.desk.ground.book.promises)
+        if point is not None and quantity is Quantity.PRESSURE
+        else None,
         form=_point_form(sheet, screen, told, known, name, quantity)
         if may_act(request, POINT_EDIT["edit"])
         else None,
@@ -181,14 +205,27 @@ def _point_form(
             "name_en": point.name_en,
             "low": limit(point.low),
             "high": limit(point.high),
+            "place": point.place or NO_PLACE,
+            "promise": limit(point.own_promise_kpa),
             "x": "" if point.x is None else f"{point.x:.10g}",
             "y": "" if point.y is None else f"{point.y:.10g}",
             "elevation": "" if point.elevation_m is None else f"{point.elevation_m:.10g}",
             "version": fingerprint(point),
         }
     choices: dict[str, Options | str] = {"zone": screen.zones(), "unit": unit}
+    if quantity is Quantity.PRESSURE:
+        choices["place"] = _places(sheet, screen, "" if point is None else point.place)
+    else:  # nothing can be promised of it
+        choices |= {"place": "", "promise": ""}
     place = f"/registry/points/{name}"
     return sheet.form(screen, told, POINT_EDIT, "edit", place, choices=choices, values=values)
+
+
+def _places(sheet: Sheet, screen: Screen, present: str) -> Options:
+    """Return the kinds of place that the policy promises something at, and the present one."""
+    words = screen.viewer.words
+    kinds = dict.fromkeys((*sheet.desk.ground.book.promises, *([present] if present else [])))
+    return [(NO_PLACE, words.say("choose.none")), *((k, words.code("place", k)) for k in kinds)]
 
 
 async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> Response:
@@ -222,6 +259,7 @@ async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> R
         quantity="",
         unit="",
         zone=name,
+        promise=None,
         form=form,
         changes=[
             _change(screen, c) for c in await sheet.desk.registry_acts.changes(f"zone {name}")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 import pytest
@@ -75,9 +76,15 @@ def test_sigkill_of_every_part_loses_nothing_and_opens_no_ticket_twice(demo):
 
 def test_the_demo_runs_without_mosquitto(demo):
     run = demo("--for", "20", "--broker", "amqtt", "--days", "1")
+    page = run.wait_for("page: ", 150).split()[-1]
+    run.wait_for("Ctrl-C", 60)
+    with urlopen(f"{page}figures") as answer:
+        figures = answer.read().decode()
     report = run.finish(150)
 
     assert report["broker"] == "amqtt"
+    for zone in ("network", "north", "east", "south"):  # something is promised in each
+        assert f'<tr id="compliance-{zone}">' in figures
     assert (report["lost"], report["duplicates"]) == (0, 0)
     assert report["samples_stored"] > 300
     assert report["ticket_id"] is None

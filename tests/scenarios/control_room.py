@@ -1,12 +1,12 @@
 """A control room that hears a recording as its gateway would have sent it, and what it says."""
 
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from mainwatch.load import load, seeded_registry
 from server.config import ServerConfig
 from server.engine.effects import AlarmRaised, IncidentOpened, IncidentUpdated
 from server.engine.engine import Engine
@@ -31,8 +31,7 @@ class Said:
 
 def registry(server_toml: Path, *, period_ms: int):
     """Return the registry of a server's file, its points read at the recording's cadence."""
-    config = ServerConfig.model_validate(tomllib.loads(server_toml.read_text(encoding="utf-8")))
-    found = config.registry()
+    found = seeded_registry(load(server_toml, ServerConfig))
     points = {k: replace(p, period_ms=max(p.period_ms, period_ms)) for k, p in found.points.items()}
     return replace(found, points=points)
 

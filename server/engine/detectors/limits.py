@@ -41,13 +41,17 @@ def votes(period_ms: int) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A pair of limits of one kind: its mark in the alarm's key, its name in a reason."""
+    """A pair of limits of one kind: its mark in the alarm's key, its name in a reason.
+
+    `by` is whose it is, where that is not the point itself.
+    """
 
     mark: str
     words: str
     severity: int
     low: float | None
     high: float | None = None
+    by: str = ""
 
 
 def lines_of(point: Point) -> tuple[Line, ...]:
@@ -61,7 +65,9 @@ def lines_of(point: Point) -> tuple[Line, ...]:
     ):
         own = None if low in floors else low
         if own is not None or high is not None:
-            found.append(Line(mark=mark, words=words, severity=severity, low=own, high=high))
+            by = point.promise_by if mark == "promise" else ""
+            line = Line(mark=mark, words=words, severity=severity, low=own, high=high, by=by)
+            found.append(line)
         floors.append(low)
     return tuple(found)
 
@@ -138,6 +144,7 @@ class Limits:
             onset=onset,
             because=(
                 f"{point.id} is {value:.1f} {unit}, {word} {self._line.words} {limit:.1f} {unit}",
+                *([f"promised by policy {self._line.by}"] if self._line.by else []),
             ),
         )
 

@@ -4,6 +4,7 @@ Every number of a utility has a `source`: `quote:` its own words, `regulation:` 
 `site:` what the utility decided when it was asked, `default:` ours, for want of any of them.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 SCHEMA = "mainwatch.policy/1"
+PROMISE_MIN_MPA, PROMISE_MAX_MPA = 0.001, 5.0
 RETENTION_YEARS_MIN = 5
 """存檔期限為5年: no policy may keep less, and none may delete (R30)."""
 
@@ -194,10 +196,11 @@ class Key(NamedTuple):
     stricter: Literal["higher", "lower", "choice", "free", "more"]
     choices: tuple[str, ...] = ()
     at_least: float | None = None
+    at_most: float | None = None
 
 
 KEYS: dict[str, Key] = {
-    "pressure.*.min_mpa": Key(float, "higher"),
+    "pressure.*.min_mpa": Key(float, "higher", at_least=PROMISE_MIN_MPA, at_most=PROMISE_MAX_MPA),
     "compliance.target": Key(float, "higher"),
     "compliance.method": Key(str, "free", ("hourly", "sample_ratio", "time_weighted")),
     "compliance.exclude": Key(tuple, "free"),
@@ -257,10 +260,17 @@ class PolicyFile(_Table):
 
 def key_of(name: str) -> Key | None:
     """Return what a key means; `pressure.<place>.min_mpa` is one key for every place."""
-    parts = name.split(".")
-    if len(parts) == 3 and (parts[0], parts[2]) == ("pressure", "min_mpa"):
-        return KEYS["pressure.*.min_mpa"]
-    return KEYS.get(name)
+    return KEYS["pressure.*.min_mpa"] if place_of(name) else KEYS.get(name)
+
+
+def place_of(name: str) -> str:
+    """Return the kind of place that a key promises a pressure at; nothing for any other key.
+
+    >>> place_of("pressure.central.min_mpa"), place_of("compliance.target")
+    ('central', '')
+    """
+    found = re.fullmatch(r"pressure\.(\S+)\.min_mpa", name)
+    return found[1] if found and "." not in found[1] else ""
 
 
 def _value_problems(name: str, value: object) -> list[str]:
@@ -274,4 +284,6 @@ def _value_problems(name: str, value: object) -> list[str]:
         return [f"values.{name}: expected one of {', '.join(key.choices)}, was {value}"]
     if key.at_least is not None and isinstance(value, float) and value < key.at_least:
         return [f"values.{name}: expected at least {key.at_least:g}, was {value:g}"]
+    if key.at_most is not None and isinstance(value, float) and value > key.at_most:
+        return [f"values.{name}: expected at most {key.at_most:g}, was {value:g}"]
     return []

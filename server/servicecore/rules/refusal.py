@@ -54,6 +54,7 @@ REFUSALS = {
     "number_form": "expected a number such as 0.28, found {subject}",
     "registry_zone": "{subject}: there is no zone {found}; zones: {known}",
     "registry_limits": "{subject}: the lower limit must lie below the upper one",
+    "registry_promise": "{subject} is no pressure, so nothing can be promised there",
     "registry_timezone": "expected a time zone such as Asia/Shanghai, found {subject}",
     "registry_meter": "{subject}: {found} is no flow point that is accepted",
     "registry_meter_twice": "{subject}: {found} is named twice",

@@ -20,6 +20,7 @@ from telemetry.units import Quantity
 CALENDARS = ("cn", "it", "none")
 PLACE_MAX_M = 1e8
 """Beyond this no coordinate of a map in metres lies, nor any height."""
+PROMISE_MAX_KPA = 5_000.0
 
 
 def fingerprint(item: Point | Zone | Registry) -> int:
@@ -59,6 +60,8 @@ def _check_point(point: Point, registry: Registry) -> None:
     for value in (point.x, point.y, point.elevation_m):
         if value is not None and not abs(value) <= PLACE_MAX_M:
             raise Refused("number_form", subject=str(value))
+    if point.own_promise_kpa is not None and not 0 < point.own_promise_kpa <= PROMISE_MAX_KPA:
+        raise Refused("number_form", subject=f"{point.own_promise_kpa:.10g} kPa")
     if not (point.name_zh.strip() and point.name_en.strip()):
         raise Refused("fields_missing", subject=point.id, fields="name")
 

@@ -129,13 +129,12 @@ class Operation(Row):
 
 
 class PressurePoint(Row):
-    """What the engineers keep of a pressure point: which limit it has, its health, calibration."""
+    """What the engineers keep of a pressure point beside the registry: its health, calibration."""
 
     __tablename__ = "pressure_point"
 
     id: Mapped[str] = mapped_column(primary_key=True)
     zone: Mapped[str]
-    place: Mapped[str]  # which `pressure.<place>.min_mpa` of the policy holds
     health: Mapped[str]  # good | doubtful | broken
     calibrated_at: Mapped[int | None]
     covers_km2: Mapped[float] = mapped_column(Float)

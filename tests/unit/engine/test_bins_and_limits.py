@@ -235,6 +235,18 @@ def test_law_limit_and_promise_are_told_apart_and_the_number_itself_keeps_them()
     assert {f.key for f in said(*[290.0] * 6)} == {own.key, promise.key}
 
 
+def test_a_promise_of_a_policy_says_which_policy_and_which_key():
+    point = replace(POINT, promise_kpa=280.0, promise_by="ours: pressure.central.min_mpa")
+    limits = Limits(point, lines_of(point)[0])
+
+    [(_, found)] = feed(limits, [279.9] * 6)
+    assert found.because == (
+        f"{POINT.id} is 279.9 kPa, below the promise of 280.0 kPa",
+        "promised by policy ours: pressure.central.min_mpa",
+    )
+    assert feed(Limits(point, lines_of(point)[0]), [280.0] * 6) == []
+
+
 def test_a_floor_that_is_said_twice_is_one_alarm():
     point = replace(POINT, low=280.0, promise_kpa=280.0)
 

@@ -13,6 +13,7 @@ from server.replay.trends import Trends
 from server.replay.what_if import compare
 from tests.scenarios.town_stream import registry
 from tests.unit.replay.facts import BEGIN, END, said, truth
+from tests.unit.replay.test_versions import versions
 
 KNOWN = registry(("north", "east"))
 
@@ -43,6 +44,7 @@ CASES = {
         [said(), said("INC-2", x=9e4, mode="auto")], [truth(), truth("f", kind="fault")]
     ),
     "what if": result([said()], what_if=compare([said(day=10.4)], [said(), said("INC-9", day=40)])),
+    "versions": result([said()], what_if=compare([], [said()]), versions=versions()),
     "without curves": result([said()], [truth()], trends=None),
 }
 

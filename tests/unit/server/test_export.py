@@ -36,6 +36,7 @@ from telemetry.units import Quantity
 from tests.unit.engine.wire import Wire, reading
 from tests.unit.server.recording_files import AT, MINUTE, lines, recording, sample
 
+BY = "ours: pressure.central.min_mpa"
 REGISTRY = Registry(
     zones={
         "north": Zone(
@@ -56,6 +57,9 @@ REGISTRY = Registry(
             name_en=name,
             period_ms=5000,
             low=low,
+            promise_kpa=None if low is None else 280.0,
+            promise_by="" if low is None else BY,
+            statute_kpa=low,
         )
         for name, quantity, low in (
             ("a/flow", Quantity.FLOW, None),
@@ -161,6 +165,8 @@ def test_the_historian_is_exported_while_its_writer_goes_on(tmp_path: Path):
     assert "new/flow" in LEFT_OUT
     assert (mark.point, mark.quality, mark.author) == ("a/pressure", 0, "ann")
     assert found.registry().points["a/pressure"].low == 140.0
+    promised = found.registry().points["a/pressure"]
+    assert (promised.promise_kpa, promised.promise_by, promised.statute_kpa) == (280.0, BY, 140.0)
     assert (found.begin, found.end, found.cadence_ms) == (AT - MINUTE, AT + 1000, 5000)
     assert findings(tmp_path / "r") == []
 

@@ -180,6 +180,16 @@ def test_order_is_by_arrival_then_by_file_however_it_was_cut(tmp_path_factory, c
         ('point = "tower/level"', 'point = "inlet/flow"', "expected a level point, was"),
         ('id = "tower/level"', 'id = "inlet/flow"', "point[2].id: 'inlet/flow' is used twice"),
         ("low = 1.4", "low = 9.0", "point[0].limits.low: expected less than high 6.0, was 9.0"),
+        (
+            "low = 1.4",
+            'promise_by = "x"',
+            "limits.promise_by: expected a promise with it, found none",
+        ),
+        (
+            'unit = "m3/h"',
+            'unit = "m3/h"\nlimits = { promise = 2.8 }',
+            "point[1].limits.promise: expected of a pressure only, was of flow",
+        ),
         ("to = 2026-09-22T14:00:00Z", "to = 2026-09-22", "recording.to: expected an instant"),
         ("cadence_s = 60", 'network = "net.inp"\ncadence_s = 60', "recording.network: expected"),
     ],

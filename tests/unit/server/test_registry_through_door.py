@@ -16,10 +16,13 @@ from server.intake.loop import Intake
 from server.servicecore.desk import Desk
 from server.servicecore.door_client import DoorClient
 from server.servicecore.registry_acts import PointEdit
-from server.servicecore.rules import registry_edits as rules
+from server.servicecore.rulebook import RuleBook
+from server.servicecore.rules import registry_edits
 from tests.replay.journal_replay import replayed
+from tests.support.books import book
 from tests.unit.gateway.field import free_port, until
 from tests.unit.server.test_door import open_door
+from tests.unit.servicecore.test_promises import promising
 
 P = "north-12/pressure"
 TOML = """
@@ -49,18 +52,21 @@ def toml(folder: Path, *, low: float) -> Path:
     return path
 
 
-def started(folder: Path, config: ServerConfig):
+def started(folder: Path, config: ServerConfig, rules: RuleBook | None = None):
     """Return the door as the intake opens it."""
-    door = open_door(folder, WallClock())
-    app._open_door(door, Journal(folder / "journal.db"), config)
+    door, promises = open_door(folder, WallClock()), {} if rules is None else rules.promises
+    app._open_door(door, Journal(folder / "journal.db"), config, promises)
     return door
 
 
-async def together(folder: Path, config: ServerConfig, act) -> None:
+async def together(folder: Path, config: ServerConfig, act, rules: RuleBook | None = None) -> None:
     """Run intake and desk over their socket, as the two processes do, until the act is done."""
-    door, clock = started(folder, config), WallClock()
-    desk = await Desk.open(folder / "servicecore.db", journal=folder / "journal.db", clock=clock)
-    await desk.registry_acts.seed(config.registry())
+    door, clock = started(folder, config, rules), WallClock()
+    desk = await Desk.open(
+        folder / "servicecore.db", journal=folder / "journal.db", clock=clock, book=rules
+    )
+    if not await desk.registry_acts.seed(config.registry()):
+        await desk.registry_acts.follow_policy()
     stop, ready = asyncio.Event(), asyncio.Event()
     async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
         socket = folder / "door.sock"
@@ -170,5 +176,40 @@ def test_check_says_when_the_file_and_the_registry_differ(tmp_path):
     assert before == []
     assert [f"point {P}" in note for note in notes(path)] == [True]
     known = config.registry()
-    renamed = rules.with_point(known, replace(known.points[P], name_en="Wenhua"))
-    assert rules.differing(known, renamed) == (f"point {P}",)
+    renamed = registry_edits.with_point(known, replace(known.points[P], name_en="Wenhua"))
+    assert registry_edits.differing(known, renamed) == (f"point {P}",)
+
+
+def test_another_policy_at_a_restart_reaches_engine_journal_and_a_replay(tmp_path):
+    """Stricter at once, looser when an engineer agrees; nothing reads a policy in a replay."""
+    path = toml(tmp_path, low=100.0)
+    path.write_text(path.read_text(encoding="utf-8") + 'place = "central"\n', encoding="utf-8")
+    config = load(path, ServerConfig)
+
+    async def stricter(desk: Desk, door) -> None:
+        await until(lambda: door.registry.points[P].promise_kpa == 300.0)
+        assert door.registry == await desk.registry()
+
+    async def looser(desk: Desk, door) -> None:
+        await asyncio.sleep(0.3)
+        assert door.registry.points[P].promise_kpa == 300.0
+        [row] = await desk.registry_acts.waiting()
+        await desk.registry_acts.decide(row.id, actor="Eng", is_agreed=True)
+        await until(lambda: door.registry.points[P].promise_kpa is None)
+
+    asyncio.run(together(tmp_path, config, nothing, book("xinyang-water")))
+    asyncio.run(together(tmp_path, config, stricter, promising(0.30)))
+    asyncio.run(together(tmp_path, config, looser, book("demo-gas")))
+
+    events = [e for _, e in JournalReader(tmp_path / "journal.db").read()]
+    points = [e.registry.points[P] for e in events if isinstance(e, RegistryChanged)]
+    by = "xinyang-water: pressure.central.min_mpa"
+    assert [(p.promise_kpa, p.promise_by) for p in points] == [(280.0, by), (300.0, by), (None, "")]
+    told = [(e.actor, e.subject) for e in events if type(e) is Commanded]
+    assert ("mainwatch", "policy xinyang-water") in told
+    recorded = list(replayed(tmp_path / "journal.db"))
+    assert recorded == list(replayed(tmp_path / "journal.db", (7, 3)))
+
+
+async def nothing(desk: Desk, door) -> None:
+    assert door.registry == await desk.registry()

@@ -21,14 +21,15 @@ POINT = "north-12/pressure"
 
 
 class Plant:
-    """One pressure point with the limit of a policy, read each second, and what comes of it."""
+    """One pressure point of the centre, read each second, and what comes of it under a policy."""
 
-    def __init__(self, journal: Journal, low: float) -> None:
+    def __init__(self, journal: Journal, policy: str) -> None:
         self._engine, self._wire, self._journal = Engine("mainwatch"), Wire(), journal
         known = registry()
-        points = {POINT: replace(known.points[POINT], low=low, period_ms=1_000)}
+        points = {POINT: replace(known.points[POINT], place="central", period_ms=1_000)}
+        found = replace(known, points=points).promised(book(policy).promises)
         self.at = AT
-        self._tell(RegistryChanged(at=AT, registry=replace(known, points=points)))
+        self._tell(RegistryChanged(at=AT, registry=found))
         self._tell(Started(at=AT, version="0", settings={"host_id": "mainwatch"}))
         self._tell(Linked(at=AT, up=True))
         self._tell(self._wire.nbirth(AT))
@@ -63,9 +64,7 @@ async def stands(desk: Desk) -> dict[str, tuple[Shown, bool]]:
 
 @pytest.mark.requirement("R01")
 def test_the_promised_pressure_passes_and_less_of_it_is_on_the_list_until_it_is_back(run, journal):
-    promised = book("xinyang-water").promised_kpa("central")
-    assert promised is not None
-    plant = Plant(journal, promised)
+    promised, plant = 280.0, Plant(journal, "xinyang-water")
 
     async def act(desk: Desk):
         found = []

@@ -1,6 +1,7 @@
 """The migrations make exactly the tables that the program uses."""
 
 import asyncio
+import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -19,7 +20,7 @@ from server.servicecore.store import database
 from server.servicecore.store.database import migrate
 from server.servicecore.store.registers import KEPT
 from tests.support.books import book
-from tests.support.plant import ManualClock
+from tests.support.plant import ManualClock, registry
 
 
 def test_the_migrated_file_is_what_the_tables_say(tmp_path):
@@ -43,8 +44,8 @@ def test_migrating_again_changes_nothing(tmp_path):
     assert [migrate(path), migrate(path)] == [0, 0]
 
 
-def first_release(path: Path) -> None:
-    """Make a file as the first release left it: a ticket at work, and its trail."""
+def upgraded(path: Path, revision: str) -> None:
+    """Make a file as it was at a revision."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as connection:
         config = Config()
@@ -52,8 +53,13 @@ def first_release(path: Path) -> None:
             "script_location", str(Path(database.__file__).parent / "migrations")
         )
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
     engine.dispose()
+
+
+def first_release(path: Path) -> None:
+    """Make a file as the first release left it: a ticket at work, and its trail."""
+    upgraded(path, "0001")
     columns = ("seq", "at", "actor", "entity", "verb", "before", "after", "reason")
     acts = [
         (1, 5, "mainwatch", "T-000001", "issue", "", "issued", "it fell"),
@@ -97,6 +103,36 @@ def test_a_file_of_the_first_release_goes_on_with_its_tickets_and_its_whole_trai
         State.CLOSED,
         None,
     )
+
+
+def test_the_kinds_of_place_of_pressure_points_move_into_the_registry(tmp_path):
+    path = tmp_path / "desk.db"
+    upgraded(path, "0006")
+    known = registry().to_json()
+    for point in known["points"]:  # as the release before wrote them
+        del point["place"], point["promise_by"]
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("INSERT INTO registry VALUES (1, 4, ?)", (json.dumps(known),))
+        for name, place in (("north-12/pressure", "central"), ("gone/pressure", "central")):
+            row = (name, "north", place, "good", None, 1.0, "", 1)
+            db.execute("INSERT INTO pressure_point VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+    async def go_on():
+        desk = await Desk.open(
+            path, journal=tmp_path / "journal.db", clock=ManualClock(), book=book("xinyang-water")
+        )
+        try:
+            await desk.registry_acts.follow_policy()
+            return await desk.registry(), await desk.registry_acts.revision()
+        finally:
+            await desk.close()
+
+    found, revision = asyncio.run(go_on())
+
+    promised = {n: p.promise_kpa for n, p in found.points.items() if p.promise_kpa is not None}
+    assert promised == {"north-12/pressure": 280.0}
+    assert found.points["north-12/pressure"].place == "central"
+    assert revision == 6  # once by the migration, once by the policy
 
 
 @pytest.mark.parametrize("revision", ["0001", "base"])

@@ -19,7 +19,8 @@ from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.workorder import Step
 from server.servicecore.watch import Watch, read_heads
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Instant
-from tests.support.plant import AT, burst
+from telemetry.point import PointId, ZoneId
+from tests.support.plant import AT, burst, registry
 
 requirement = pytest.mark.requirement
 T1, INC, ALARM = "T-000001", "INC-000001", "A-000001"
@@ -129,25 +130,21 @@ def test_a_pump_order_says_who_what_when_and_why_and_another_confirms_it(run, cl
     assert hours == (2.0, 1)
 
 
-@requirement("R01", "R08")
-def test_a_point_of_the_centre_is_promised_280_kilopascals_and_another_nothing(run):
+@requirement("R08")
+def test_points_are_registered_with_their_health_and_a_zone_knows_its_coverage(run):
     async def act(desk: Desk):
-        for point, place, health in (("a", "central", "good"), ("b", "suburb", "broken")):
+        for point, health in (("a", "good"), ("b", "broken")):
             await desk.plans.register_point(
-                point, actor="Eng", zone="north", place=place, health=health, covers_km2=5.0
+                point, actor="Eng", zone="north", health=health, covers_km2=5.0
             )
         with pytest.raises(Refused, match="allowed: good, doubtful, broken"):
             await desk.plans.register_point(
-                "c", actor="Eng", zone="north", place="x", health="odd", covers_km2=1.0
+                "c", actor="Eng", zone="north", health="odd", covers_km2=1.0
             )
-        return (
-            [await desk.plans.promised_kpa(p) for p in ("a", "b", "c")],
-            await desk.plans.coverage("north"),
-        )
+        return await desk.plans.coverage("north")
 
-    promised, coverage = run(act, policy="xinyang-water")
+    coverage = run(act, policy="xinyang-water")
 
-    assert promised == [280.0, None, None]
     assert (coverage.points, coverage.good, coverage.per_10_km2) == (2, 1, 2.0)
 
 
@@ -243,14 +240,16 @@ def test_compliance_is_of_the_points_that_are_promised_something_and_sums_to_the
         ], 2.0
 
     async def act(desk: Desk):
-        for point, zone, place in (
-            ("a", "north", "central"),
-            ("b", "east", "central"),
-            ("c", "east", "suburb"),
-        ):
-            await desk.plans.register_point(
-                point, actor="Eng", zone=zone, place=place, health="good", covers_km2=1.0
+        known = registry().points["north-12/pressure"]
+        points = {
+            name: replace(known, id=PointId(name), zone=ZoneId(zone), place=place)
+            for name, zone, place in (
+                ("a", "north", "central"),
+                ("b", "east", "central"),
+                ("c", "east", "suburb"),
             )
+        }
+        await desk.registry_acts.seed(replace(registry(), points=points))
         return await desk.figures.compliance(pressures, AT, Instant(AT + DAY_MS))
 
     found = run(act, policy="xinyang-water")

@@ -180,6 +180,16 @@ to = ["branch_desk"]
 source = "quote: x"
 """
 
+
+@pytest.mark.parametrize("mpa", [280.0, 0.0, -0.1])
+def test_a_pressure_that_no_main_has_is_refused_by_its_key(tmp_path, mpa):
+    body = GROUP.replace("value = 0.28", f"value = {mpa}")
+    (tmp_path / "group.toml").write_text(body, encoding="utf-8")
+
+    with pytest.raises(ConfigError, match=r"pressure.central.min_mpa: expected at (least|most)"):
+        load_policy([tmp_path], "group")
+
+
 COMPANY = GROUP.replace('id = "group"', 'id = "company"\nparent = "group"')
 
 

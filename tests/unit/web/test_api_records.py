@@ -102,7 +102,6 @@ def test_incidents_contacts_works_and_orders_of_pumps_are_acted_on_and_read(brow
                 "/pressure-points/new",
                 point="p",
                 zone="north",
-                place="central",
                 health="good",
             ),
         ]

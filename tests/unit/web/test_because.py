@@ -25,6 +25,12 @@ TOLD = {
     "north-12/pressure is 170.0 kPa, below its limit of 180.0 kPa": (
         "文化路12号压力为 0.1700 MPa，低于下限 0.1800 MPa"
     ),
+    "north-12/pressure is 279.9 kPa, below the promise of 280.0 kPa": (
+        "文化路12号压力为 0.2799 MPa，低于承诺的 0.2800 MPa"
+    ),
+    "promised by policy xinyang-water: pressure.central.min_mpa": (
+        "此承诺依据规章 xinyang-water：pressure.central.min_mpa"
+    ),
     "gateway gw-01 has sent nothing for 15 s": "网关 gw-01 已 15 秒无数据",
     "its connection to the broker is lost": "网关与消息代理的连接已断开",
     "4 points of zone south have sent nothing for 15 s or more": "南区 4 个测点已 15 秒以上无数据",

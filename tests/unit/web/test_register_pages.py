@@ -27,6 +27,10 @@ CALLED = {
 }
 
 
+EDIT = {"zone": "north", "name_zh": "压力", "name_en": "Pressure", "text": "in the centre"}
+PROMISED = {"place": "central"}
+
+
 async def post(browser, path, **data):
     return await browser.post(path, data=data)
 
@@ -265,20 +269,15 @@ def test_a_month_shows_the_pressure_compliance_of_each_zone_and_of_the_network(b
     history.offset = 1_000
     for hour in range(4):
         kpa = 279.9 if hour == 3 else 280.0  # exactly the promise is kept
-        history.say(AT - (hour + 1) * HOUR_MS, {"north-12/pressure": kpa})
+        history.say(AT + (hour + 1) * HOUR_MS, {"north-12/pressure": kpa})
+    history.say(AT - HOUR_MS, {"north-12/pressure": 100.0})  # nothing was promised yet
     history.close()
 
     async def act(browser, desk):
         await on_shift(browser)
         unpromised = (await browser.get("/figures?month=2027-01")).text
-        await desk.plans.register_point(
-            "north-12/pressure",
-            actor="Li",
-            zone="north",
-            place="central",
-            health="good",
-            covers_km2=3.0,
-        )
+        await post(browser, "/registry/points/north-12/pressure/edit", **EDIT, **PROMISED)
+        desk.ground.clock.at += 5 * HOUR_MS
         return unpromised, (await browser.get("/figures?month=2027-01")).text
 
     unpromised, page = browse(act, book=book("xinyang-water"))
@@ -334,10 +333,11 @@ def test_the_trail_is_the_auditors_alone(browse):
 
 
 @pytest.mark.requirement("R01", "R08")
-def test_pressure_points_are_registered_with_the_promise_that_holds_there(browse):
+def test_pressure_points_are_registered_and_shown_with_the_promise_that_holds_there(browse):
     async def act(browser, desk):
         await on_shift(browser)
-        point = {"point": "north-12/pressure", "zone": "north", "place": "central"}
+        await post(browser, "/registry/points/north-12/pressure/edit", **EDIT, **PROMISED)
+        point = {"point": "north-12/pressure", "zone": "north"}
         more = {"health": "good", "covers_km2": "5", "calibrated_at": "2026-12-01T00:00"}
         made = await post(browser, "/points/new", **point, **more)
         wrong = await post(browser, "/points/new", **point, health="fine")
@@ -347,8 +347,13 @@ def test_pressure_points_are_registered_with_the_promise_that_holds_there(browse
 
     assert made.status_code == 303
     assert wrong.status_code == 409
-    assert "280.0 kPa" in page
+    row = re.search(r'<a href="/registry/points/north-12/pressure">.*?</tr>', page, re.DOTALL)[0]
+    assert "280.0 kPa" in row
+    assert "by policy xinyang-water" in row
+    assert "<code>pressure.central.min_mpa</code>" in row
     assert "2.00" in page
+    other = re.search(r'<a href="/registry/points/north-27/pressure">.*?</tr>', page, re.DOTALL)[0]
+    assert "health and calibration not registered" in other  # the registry alone knows it
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
@@ -362,7 +367,7 @@ def test_every_page_is_without_codes_in_both_languages_and_alone_on_the_network(
         paths = (*paths, "/points", "/incidents", "/orders", "/registry", "/access")
         place = "/registry/points/north-12/pressure"
         edit = {"zone": "north", "name_zh": "压力", "name_en": "Pressure", "text": "2"}
-        await post(browser, f"{place}/edit", **edit, low="280")
+        await post(browser, f"{place}/edit", **edit, **PROMISED, low="280")
         await post(browser, f"{place}/edit", **edit, low="270")  # which waits for another
         paths = (*paths, place, "/registry/zones/north")
         return [(p, await browser.get(p)) for p in paths]
@@ -370,7 +375,8 @@ def test_every_page_is_without_codes_in_both_languages_and_alone_on_the_network(
     for path, answer in browse(act, book=book("demo-water")):
         assert answer.status_code == 200, path
         assert f'<html lang="{language}">' in answer.text
-        text = re.sub(r"<[^>]*>", " ", answer.text)
+        named = re.sub(r"<code>pressure\.\w+\.min_mpa</code>", " ", answer.text)  # as in its file
+        text = re.sub(r"<[^>]*>", " ", named)
         assert re.findall(r"\b[a-z]+_[a-z_]+\b", text) == [], path
         assert re.findall(r'(?:href|src|action)="(?!/|#)[^"]*"', answer.text) == []
         assert " style=" not in answer.text

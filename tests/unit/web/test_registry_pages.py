@@ -1,9 +1,11 @@
 """The registry on its pages: an engineer's forms, in the reader's unit, with a second person."""
 
 import re
+from dataclasses import replace
 
 from server.config import PageSection
 from server.servicecore.rules.permissions import Role
+from tests.support.books import book
 from tests.support.plant import registry
 from tests.unit.web.test_auth import HERE, enter, join
 from tests.unit.web.test_order_pages import on_shift, told
@@ -148,3 +150,52 @@ def test_a_page_without_sign_in_is_the_same(browse):
         return (await browser.get("/registry")).status_code, (await browser.get(PLACE)).status_code
 
     assert browse(act, PageSection()) == (200, 200)
+
+
+def test_a_promise_of_a_points_own_wins_and_is_given_up_by_two_persons(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        await post(browser, f"{PLACE}/edit", **EDIT, place="central")
+        by_policy = (await browser.get(PLACE)).text
+        await post(browser, f"{PLACE}/edit", **EDIT, place="central", promise="0.3", unit="MPa")
+        own = (await browser.get(PLACE)).text
+        await post(browser, f"{PLACE}/edit", **EDIT)  # which says nothing of it
+        kept = (await desk.registry()).points[P].promise_kpa
+        await post(browser, f"{PLACE}/edit", **EDIT, place="-", promise="")
+        nowhere = await post(browser, f"{PLACE}/edit", **EDIT, promise="0.3")
+        waiting = [c.loosened for c in await desk.registry_acts.waiting()]
+        flow = (await browser.get("/registry/points/north-inlet/flow")).text
+        return by_policy, own, kept, waiting, nowhere, flow
+
+    by_policy, own, kept, waiting, nowhere, flow = browse(act, book=book("xinyang-water"))
+
+    shown = re.search(r'<p id="promise">(.*?)</p>', by_policy)[1]
+    assert "280.0 kPa" in shown
+    assert "by policy xinyang-water" in shown
+    assert "<code>pressure.central.min_mpa</code>" in shown
+    assert '<option value="central" selected>central urban</option>' in by_policy
+    shown = re.search(r'<p id="promise">(.*?)</p>', own)[1]
+    assert "300.0 kPa" in shown
+    assert "written at this point" in shown
+    assert "the policy promises 280.0 kPa" in shown
+    assert fields(own)["promise"] == "300"
+    assert kept == 300.0
+    assert waiting == [[f"{P} promise"]]
+    assert (nowhere.status_code, "lacks mandatory fields" in told(nowhere.text)) == (409, True)
+    assert 'id="promise"' not in flow
+
+
+def test_another_policy_is_told_on_the_page_with_what_it_changes_where(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        await post(browser, f"{PLACE}/edit", **EDIT, place="central")
+        desk.ground.book = replace(desk.ground.book, policy=book("demo-gas").policy)
+        await desk.registry_acts.follow_policy()
+        return (await browser.get("/registry")).text
+
+    page = browse(act, book=book("xinyang-water"))
+
+    section = re.search(r'<section class="broad" id="waiting">.*?</section>', page, re.DOTALL)[0]
+    assert "policy demo-gas" in section
+    assert "280.0 kPa (xinyang-water: pressure.central.min_mpa) → –" in section
+    assert "mainwatch" in section
