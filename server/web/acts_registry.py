@@ -31,15 +31,32 @@ class EditPoint(Text):
 
 
 class EditZone(Text):
-    """Names, time, calendar; meters as `point` or `-point`, tanks as `point m²`, a line each."""
+    """Names, time, calendar; meters as `point` or `-point`, tanks as `point m²`, a line each.
+
+    `within` is the zone that it lies in; without it that stays as it is.
+    """
 
     name_zh: Code
     name_en: Code
     timezone: Code
     calendar: Code
+    within: Code | None = None
     inflow: Words = ""
     storage: Words = ""
     version: int | None = Field(default=None, description="what the form was filled in from")
+
+
+class NewZone(Text):
+    """A zone that is not there yet: its id, which stays, and what can be edited later."""
+
+    id: Code
+    name_zh: Code
+    name_en: Code
+    timezone: Code
+    calendar: Code
+    within: Code = ""
+    inflow: Words = ""
+    storage: Words = ""
 
 
 class Versioned(Text):
@@ -82,19 +99,41 @@ async def _edit_point(it: Doing, said: EditPoint) -> str:
     )
 
 
+async def _retire_point(it: Doing, said: Versioned) -> str:
+    return await it.desk.registry_acts.retire_point(
+        it.subject, actor=it.who, reason=said.text, version=said.version
+    )
+
+
 async def _edit_zone(it: Doing, said: EditZone) -> str:
+    return await it.desk.registry_acts.edit_zone(
+        it.subject, _zone_edit(said), actor=it.who, reason=said.text, version=said.version
+    )
+
+
+async def _add_zone(it: Doing, said: NewZone) -> str:
+    return await it.desk.registry_acts.add_zone(
+        said.id, _zone_edit(said), actor=it.who, reason=said.text
+    )
+
+
+async def _retire_zone(it: Doing, said: Versioned) -> str:
+    return await it.desk.registry_acts.retire_zone(
+        it.subject, actor=it.who, reason=said.text, version=said.version
+    )
+
+
+def _zone_edit(said: EditZone | NewZone) -> ZoneEdit:
     lines = [line.strip() for line in said.inflow.splitlines() if line.strip()]
     meters = tuple((line.lstrip("+-").strip(), -1 if line[0] == "-" else 1) for line in lines)
-    wanted = ZoneEdit(
+    return ZoneEdit(
         name_zh=said.name_zh,
         name_en=said.name_en,
         timezone=said.timezone,
         calendar=said.calendar,
         inflow=meters,
         storage=tuple(_tank(line) for line in said.storage.splitlines() if line.strip()),
-    )
-    return await it.desk.registry_acts.edit_zone(
-        it.subject, wanted, actor=it.who, reason=said.text, version=said.version
+        within=said.within,
     )
 
 
@@ -127,6 +166,13 @@ POINT_EDIT = {
         right=Right.POINTS,
         needs=("zone", "name_zh", "name_en", "text"),
     ),
+    "retire": Act(
+        takes=Versioned,
+        do=_retire_point,
+        right=Right.POINTS,
+        needs=("text",),
+        leads="/registry",
+    ),
 }
 ZONE_EDIT = {
     "edit": Act(
@@ -134,6 +180,22 @@ ZONE_EDIT = {
         do=_edit_zone,
         right=Right.POINTS,
         needs=("name_zh", "name_en", "timezone", "calendar", "text"),
+    ),
+    "retire": Act(
+        takes=Versioned,
+        do=_retire_zone,
+        right=Right.POINTS,
+        needs=("text",),
+        leads="/registry",
+    ),
+}
+ZONE_NEW = {
+    "add": Act(
+        takes=NewZone,
+        do=_add_zone,
+        right=Right.POINTS,
+        needs=("id", "name_zh", "name_en", "timezone", "calendar", "text"),
+        leads="/registry",
     ),
 }
 CHANGE_ACTS = {

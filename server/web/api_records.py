@@ -35,7 +35,7 @@ from server.web.acts_registers import (
     WORK_ACTS,
     WORK_NEW,
 )
-from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT
+from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT, ZONE_NEW
 from server.web.api_answers import (
     ActAnswer,
     CaseAnswer,
@@ -85,6 +85,7 @@ _PLACES: tuple[tuple[str, Acts], ...] = (
     ("/calls/{subject:path}", CALL_ACTS),
     ("/pressure-points", POINT_NEW),
     ("/registry/points/{subject:path}", POINT_EDIT),
+    ("/registry/zones", ZONE_NEW),
     ("/registry/zones/{subject}", ZONE_EDIT),
     ("/registry/changes/{subject}", CHANGE_ACTS),
     ("/registry/file", FILE_ACTS),

@@ -38,7 +38,7 @@ from server.web.guard import Guard
 from server.web.live import Live
 from server.web.render import STATIC, Renderer
 from server.web.screen import Screen
-from server.web.sheet import PLAIN, Sheet
+from server.web.sheet import PLAIN, Sheet, status_of
 from server.web.sheet import say as said
 from server.web.viewer import viewer_of
 from telemetry.errors import RefusedCommand
@@ -103,7 +103,7 @@ def create_app(
     async def refused(request: Request, error: RefusedCommand) -> Response:
         screen = Screen(viewer_of(request), await desk.registry())
         is_missing = isinstance(error, Refused) and error.key == "unknown"
-        status = 404 if is_missing and request.method == "GET" else 409
+        status = 404 if is_missing and request.method == "GET" else status_of(error)
         return await say(request, status, said(screen, error))
 
     @app.exception_handler(RequestValidationError)

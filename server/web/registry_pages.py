@@ -9,7 +9,7 @@ from server.engine.registry import Registry
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.registry_edits import CALENDARS, fingerprint
 from server.servicecore.store.registers import RegistryChange
-from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT
+from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT, ZONE_NEW
 from server.web.forms import ActForm, Options
 from server.web.screen import Screen
 from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
@@ -19,7 +19,7 @@ from telemetry.units import Quantity, from_house
 _FLOORS = ("promise_kpa", "statute_kpa")
 _PLACE = ("x", "y", "elevation_m", "timezone")
 _SHOWN = ("zone", "name_zh", "name_en", "low", "high", *_FLOORS, *_PLACE)
-_SHOWN_OF_ZONES = ("calendar", "inflow", "storage", "period_ms")
+_SHOWN_OF_ZONES = ("calendar", "parent", "inflow", "storage", "period_ms")
 
 
 def routes(sheet: Sheet) -> APIRouter:
@@ -50,6 +50,7 @@ def routes(sheet: Sheet) -> APIRouter:
     points, zones = "/registry/points/{subject:path}", "/registry/zones/{subject}"
     sheet.mount(router, points, POINT_EDIT, point_page, "/registry/points/{}")
     sheet.mount(router, zones, ZONE_EDIT, zone_page, "/registry/zones/{}")
+    sheet.mount(router, "/registry/zones", ZONE_NEW, list_page, "/registry")
     sheet.mount(router, "/registry/changes/{subject}", CHANGE_ACTS, list_page, "/registry")
     sheet.mount(router, "/registry/file", FILE_ACTS, list_page, "/registry")
     return router
@@ -76,7 +77,31 @@ async def _list_page(sheet: Sheet, request: Request, told: Told) -> Response:
         changes=[_change(screen, c) for c in await acts.changes()],
         differences=[_named(screen, d) for d in differences],
         adopt=adopt,
+        is_adding=told.path == "/registry/zones/add",
+        add=_add_form(sheet, screen, told, known) if may_act(request, ZONE_NEW["add"]) else None,
     )
+
+
+def _add_form(sheet: Sheet, screen: Screen, told: Told, known: Registry) -> ActForm:
+    """Return the form of a new zone; where the others are, its time most likely is too."""
+    first = next(iter(known.zones.values()), None)
+    values = {
+        "timezone": first.timezone if first else screen.timezone_name,
+        "calendar": first.calendar if first else "none",
+    }
+    choices = _zone_choices(screen)
+    return sheet.form(
+        screen, told, ZONE_NEW, "add", "/registry/zones", choices=choices, values=values
+    )
+
+
+def _zone_choices(screen: Screen, zone: str = "") -> dict[str, Options | str]:
+    """Return the calendars, and the zones that a zone may lie in: any but itself."""
+    words = screen.viewer.words
+    return {
+        "calendar": [(c, words.say(f"calendar.{c}")) for c in CALENDARS],
+        "within": [("", "–"), *((code, name) for code, name in screen.zones() if code != zone)],
+    }
 
 
 def _waiting(
@@ -108,7 +133,7 @@ def _limit(screen: Screen, text: str) -> str:
 def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
     """Return an edit as it is told: what of its subject was changed from what to what."""
     names = [n for n in (*_SHOWN, *_SHOWN_OF_ZONES) if row.before.get(n) != row.after.get(n)]
-    quantity = str(row.after.get("quantity", ""))
+    quantity = str((row.after or row.before).get("quantity", ""))
     say = screen.viewer.words.say
 
     def told(name: str, value: object) -> str:
@@ -119,9 +144,10 @@ def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
         if isinstance(value, list):
             parts = (" ".join(str(part) for part in item.values()) for item in value)
             return say("list.semicolon").join(parts)
-        return screen.zone(str(value)) if name == "zone" else str(value)
+        return screen.zone(str(value)) if name in ("zone", "parent") else str(value)
 
     labels = {"elevation_m": "elevation", "promise_kpa": "promise", "statute_kpa": "statute"}
+    labels["parent"] = "within"
     return {
         "row": row,
         "subject": _named(screen, row.subject),
@@ -145,6 +171,12 @@ async def _point_page(sheet: Sheet, request: Request, name: str, told: Told) -> 
     if point is None and seen is None:
         raise Refused("unknown", subject=name)
     quantity = point.quantity if point else Quantity(seen.quantity if seen else "")
+    form = retire = None
+    if may_act(request, POINT_EDIT["edit"]):
+        form = _point_form(sheet, screen, told, known, name, quantity)
+        if point is not None:
+            place, version = f"/registry/points/{name}", {"version": fingerprint(point)}
+            retire = sheet.form(screen, told, POINT_EDIT, "retire", place, values=version)
     return sheet.show(
         "registry_item.html",
         screen,
@@ -156,9 +188,8 @@ async def _point_page(sheet: Sheet, request: Request, name: str, told: Told) -> 
         quantity=quantity,
         unit=screen.unit(quantity),
         zone="",
-        form=_point_form(sheet, screen, told, known, name, quantity)
-        if may_act(request, POINT_EDIT["edit"])
-        else None,
+        form=form,
+        retire=retire,
         changes=[
             _change(screen, c) for c in await sheet.desk.registry_acts.changes(f"point {name}")
         ],
@@ -196,21 +227,23 @@ async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> R
     zone = known.zones.get(ZoneId(name))
     if zone is None:
         raise Refused("unknown", subject=name)
-    words = screen.viewer.words
     values = {
         "name_zh": zone.name_zh,
         "name_en": zone.name_en,
         "timezone": zone.timezone,
         "calendar": zone.calendar,
+        "within": zone.parent or "",
         "inflow": "\n".join(f"{'-' if i.sign < 0 else ''}{i.point}" for i in zone.inflow),
         "storage": "\n".join(f"{s.point} {s.area_m2:.10g}" for s in zone.storage),
         "version": fingerprint(zone),
     }
-    choices = {"calendar": [(c, words.say(f"calendar.{c}")) for c in CALENDARS]}
-    form = None
+    choices = _zone_choices(screen, name)
+    form = retire = None
     if may_act(request, ZONE_EDIT["edit"]):
         place = f"/registry/zones/{name}"
         form = sheet.form(screen, told, ZONE_EDIT, "edit", place, choices=choices, values=values)
+        version = {"version": values["version"]}
+        retire = sheet.form(screen, told, ZONE_EDIT, "retire", place, values=version)
     return sheet.show(
         "registry_item.html",
         screen,
@@ -223,6 +256,7 @@ async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> R
         unit="",
         zone=name,
         form=form,
+        retire=retire,
         changes=[
             _change(screen, c) for c in await sheet.desk.registry_acts.changes(f"zone {name}")
         ],

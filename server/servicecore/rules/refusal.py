@@ -55,6 +55,13 @@ REFUSALS = {
     "registry_zone": "{subject}: there is no zone {found}; zones: {known}",
     "registry_limits": "{subject}: the lower limit must lie below the upper one",
     "registry_timezone": "expected a time zone such as Asia/Shanghai, found {subject}",
+    "registry_calendar": "{subject} is no calendar; allowed: {allowed_words}",
+    "registry_names": "{subject} needs a name in Chinese and one in English",
+    "registry_id": "expected 1 to 32 of A-Z, a-z, 0-9, '_' and '-', found {subject}",
+    "registry_within": "{subject}: expected another zone that does not lie in it, found {found}",
+    "registry_taken": "there is a zone {subject} already",
+    "registry_in_use": "{zone} is still in use: {found}",
+    "registry_store": "{subject}: {found} is no level point that is accepted",
     "registry_meter": "{subject}: {found} is no flow point that is accepted",
     "registry_meter_twice": "{subject}: {found} is named twice",
     "figures_changed": "{subject} is gone, or is not what was frozen: its hash is another",
@@ -71,6 +78,15 @@ REFUSALS = {
 }
 """English words by key; the catalogues of the screens have the same keys after `refused.`."""
 
+MALFORMED = frozenset(
+    {
+        *("number_form", "time_form", "registry_zone", "registry_limits", "registry_timezone"),
+        *("registry_calendar", "registry_names", "registry_id", "registry_within"),
+        *("registry_meter", "registry_meter_twice", "registry_store"),
+    }
+)
+"""Keys of what could not be done however things stand: what was written cannot be."""
+
 
 class Refused(RefusedCommand):
     """A refusal that can be said in any language: its key and the facts that fill the sentence."""
@@ -79,3 +95,8 @@ class Refused(RefusedCommand):
         super().__init__(REFUSALS[key].format(**facts))
         self.key = key
         self.facts = facts
+
+    @property
+    def is_malformed(self) -> bool:
+        """Say whether what was written is at fault, and not how things stand."""
+        return self.key in MALFORMED

@@ -131,7 +131,7 @@ def derived_of_registers() -> set[str]:
         *(f"label.{f}" for f in ("promise", "statute")),
         *(f"way.{w}" for w in ("lower", "higher")),
         *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
-        *(f"text.{name}" for name in acts_learning.LEARNING_ACTS),
+        *(f"text.{name}" for name in (*acts_learning.LEARNING_ACTS, "retire")),
         *(f"{m}.{s}" for m in ("learning", "learnt") for s in ("learning", "ready", "off")),
         *(f"calendar.{c}" for c in registry_edits.CALENDARS),
         *(f"change.{s}" for s in ("waiting", "done", "declined")),
