@@ -139,6 +139,28 @@ class RegistryActs:
                 ),
             )
 
+    async def set_floor(
+        self,
+        point: str,
+        statute_kpa: float | None,
+        *,
+        actor: Person,
+        reason: str,
+        version: int | None = None,
+    ) -> str:
+        """Write down what the law asks for at a point, in kPa; None: nothing. Raises `Refused`."""
+        async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
+            known = await self._registry(session)
+            old = _known_point(known, point, version)
+            new = replace(old, statute_kpa=statute_kpa)
+            edit = _Wanted(
+                subject=f"point {point}",
+                before=asdict(old),
+                after=asdict(new),
+                registry=rules.with_point(known, new),
+            )
+            return await self._ask(session, who, reason, edit)
+
     async def retire_point(
         self, point: str, *, actor: Person, reason: str, version: int | None = None
     ) -> str:
@@ -148,11 +170,7 @@ class RegistryActs:
         """
         async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
             known = await self._registry(session)
-            old = known.points.get(PointId(point))
-            if old is None:
-                raise Refused("unknown", subject=point)
-            if version is not None and version != rules.fingerprint(old):
-                raise Refused("changed", ticket=point)
+            old = _known_point(known, point, version)
             left = rules.without_point(known, old.id)
             edit = _Wanted(subject=f"point {point}", before=asdict(old), after={}, registry=left)
             return await self._ask(session, who, reason, edit)
@@ -339,6 +357,16 @@ class RegistryActs:
     async def _registry(self, session: AsyncSession) -> Registry:
         row = await session.get(RegistryRow, 1)
         return Registry() if row is None else Registry.from_json(row.body)
+
+
+def _known_point(known: Registry, point: str, version: int | None) -> Point:
+    """Return a point; refuse one that is not there, or that has changed since it was looked at."""
+    found = known.points.get(PointId(point))
+    if found is None:
+        raise Refused("unknown", subject=point)
+    if version is not None and version != rules.fingerprint(found):
+        raise Refused("changed", ticket=point)
+    return found
 
 
 def _known_zone(known: Registry, zone: str, version: int | None) -> Zone:

@@ -9,8 +9,11 @@ from server.servicecore.registry_acts import PointEdit, ZoneEdit
 from server.servicecore.rules.permissions import Right
 from server.servicecore.rules.refusal import Refused
 from server.web.acts import Act, Code, Doing, Text, Words
+from server.web.screen import PRESSURE_UNITS
 from telemetry.units import to_house
 
+NO_ZONE = "-"
+"""The zone that a zone lies in where it lies in none; a form drops what is empty."""
 DECIMALS = 9
 """How far a limit is kept: 0.57 MPa are 570 kPa, whatever a product of doubles says."""
 
@@ -30,10 +33,18 @@ class EditPoint(Text):
     version: int | None = Field(default=None, description="what the form was filled in from")
 
 
+class EditFloor(Text):
+    """What the law asks for at a point, in `unit`, else in kPa; empty: nothing is known of that."""
+
+    statute: Code = ""
+    unit: Code = ""
+    version: int | None = Field(default=None, description="what the form was filled in from")
+
+
 class EditZone(Text):
     """Names, time, calendar; meters as `point` or `-point`, tanks as `point m²`, a line each.
 
-    `within` is the zone that it lies in; without it that stays as it is.
+    `within` is the zone that it lies in, `NO_ZONE` for none; without it that stays as it is.
     """
 
     name_zh: Code
@@ -99,6 +110,19 @@ async def _edit_point(it: Doing, said: EditPoint) -> str:
     )
 
 
+async def _set_floor(it: Doing, said: EditFloor) -> str:
+    if said.unit not in ("", *PRESSURE_UNITS):
+        words = ", ".join(PRESSURE_UNITS)
+        raise Refused("registry_unit", subject=said.unit, allowed_words=words)
+    return await it.desk.registry_acts.set_floor(
+        it.subject,
+        number_of(said.statute, said.unit),
+        actor=it.who,
+        reason=said.text,
+        version=said.version,
+    )
+
+
 async def _retire_point(it: Doing, said: Versioned) -> str:
     return await it.desk.registry_acts.retire_point(
         it.subject, actor=it.who, reason=said.text, version=said.version
@@ -133,7 +157,7 @@ def _zone_edit(said: EditZone | NewZone) -> ZoneEdit:
         calendar=said.calendar,
         inflow=meters,
         storage=tuple(_tank(line) for line in said.storage.splitlines() if line.strip()),
-        within=said.within,
+        within="" if said.within == NO_ZONE else said.within,
     )
 
 
@@ -166,6 +190,7 @@ POINT_EDIT = {
         right=Right.POINTS,
         needs=("zone", "name_zh", "name_en", "text"),
     ),
+    "floor": Act(takes=EditFloor, do=_set_floor, right=Right.POINTS, needs=("text",)),
     "retire": Act(
         takes=Versioned,
         do=_retire_point,

@@ -5,11 +5,18 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from server.engine.registry import Registry
+from server.engine.registry import Point, Registry
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.registry_edits import CALENDARS, fingerprint
 from server.servicecore.store.registers import RegistryChange
-from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT, ZONE_NEW
+from server.web.acts_registry import (
+    CHANGE_ACTS,
+    FILE_ACTS,
+    NO_ZONE,
+    POINT_EDIT,
+    ZONE_EDIT,
+    ZONE_NEW,
+)
 from server.web.forms import ActForm, Options
 from server.web.screen import Screen
 from server.web.sheet import NOTHING, Sheet, Told, may_act, router_of_pages
@@ -100,7 +107,10 @@ def _zone_choices(screen: Screen, zone: str = "") -> dict[str, Options | str]:
     words = screen.viewer.words
     return {
         "calendar": [(c, words.say(f"calendar.{c}")) for c in CALENDARS],
-        "within": [("", "–"), *((code, name) for code, name in screen.zones() if code != zone)],
+        "within": [
+            (NO_ZONE, words.say("choose.none")),
+            *((code, name) for code, name in screen.zones() if code != zone),
+        ],
     }
 
 
@@ -171,12 +181,13 @@ async def _point_page(sheet: Sheet, request: Request, name: str, told: Told) -> 
     if point is None and seen is None:
         raise Refused("unknown", subject=name)
     quantity = point.quantity if point else Quantity(seen.quantity if seen else "")
-    form = retire = None
+    form = retire = floor = None
     if may_act(request, POINT_EDIT["edit"]):
         form = _point_form(sheet, screen, told, known, name, quantity)
         if point is not None:
             place, version = f"/registry/points/{name}", {"version": fingerprint(point)}
             retire = sheet.form(screen, told, POINT_EDIT, "retire", place, values=version)
+            floor = _floor_form(sheet, screen, told, point)
     return sheet.show(
         "registry_item.html",
         screen,
@@ -189,6 +200,8 @@ async def _point_page(sheet: Sheet, request: Request, name: str, told: Told) -> 
         unit=screen.unit(quantity),
         zone="",
         form=form,
+        floor=floor,
+        statute=point and point.statute_kpa,
         retire=retire,
         changes=[
             _change(screen, c) for c in await sheet.desk.registry_acts.changes(f"point {name}")
@@ -222,6 +235,19 @@ def _point_form(
     return sheet.form(screen, told, POINT_EDIT, "edit", place, choices=choices, values=values)
 
 
+def _floor_form(sheet: Sheet, screen: Screen, told: Told, point: Point) -> ActForm | None:
+    """Return the form of what the law asks for at a point; only of a pressure it asks anything."""
+    if point.quantity is not Quantity.PRESSURE:
+        return None
+    unit, floor = screen.unit_code(point.quantity), point.statute_kpa
+    values = {
+        "statute": "" if floor is None else f"{from_house(floor, unit):.10g}",
+        "version": fingerprint(point),
+    }
+    place, choices = f"/registry/points/{point.id}", {"unit": unit}
+    return sheet.form(screen, told, POINT_EDIT, "floor", place, choices=choices, values=values)
+
+
 async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> Response:
     screen, known = await sheet.screen(request), await sheet.desk.registry()
     zone = known.zones.get(ZoneId(name))
@@ -232,7 +258,7 @@ async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> R
         "name_en": zone.name_en,
         "timezone": zone.timezone,
         "calendar": zone.calendar,
-        "within": zone.parent or "",
+        "within": zone.parent or NO_ZONE,
         "inflow": "\n".join(f"{'-' if i.sign < 0 else ''}{i.point}" for i in zone.inflow),
         "storage": "\n".join(f"{s.point} {s.area_m2:.10g}" for s in zone.storage),
         "version": fingerprint(zone),
@@ -256,6 +282,8 @@ async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> R
         unit="",
         zone=name,
         form=form,
+        floor=None,
+        statute=None,
         retire=retire,
         changes=[
             _change(screen, c) for c in await sheet.desk.registry_acts.changes(f"zone {name}")

@@ -62,6 +62,9 @@ REFUSALS = {
     "registry_taken": "there is a zone {subject} already",
     "registry_in_use": "{zone} is still in use: {found}",
     "registry_store": "{subject}: {found} is no level point that is accepted",
+    "registry_floor": "{subject}: expected a pressure above 0 and at most {limit}, found {found}",
+    "registry_floor_of": "{subject} is no pressure, so no law sets it a floor",
+    "registry_unit": "{subject} is no unit of pressure; allowed: {allowed_words}",
     "registry_meter": "{subject}: {found} is no flow point that is accepted",
     "registry_meter_twice": "{subject}: {found} is named twice",
     "figures_changed": "{subject} is gone, or is not what was frozen: its hash is another",
@@ -83,6 +86,7 @@ MALFORMED = frozenset(
         *("number_form", "time_form", "registry_zone", "registry_limits", "registry_timezone"),
         *("registry_calendar", "registry_names", "registry_id", "registry_within"),
         *("registry_meter", "registry_meter_twice", "registry_store"),
+        *("registry_floor", "registry_floor_of", "registry_unit"),
     }
 )
 """Keys of what could not be done however things stand: what was written cannot be."""

@@ -18,6 +18,8 @@ from telemetry.point import PointId, ZoneId, is_name
 from telemetry.units import Quantity
 
 CALENDARS = ("cn", "it", "none")
+FLOOR_MAX_KPA = 5_000.0
+"""Beyond this no law asks for a pressure; `statute_mpa` of server.toml has the same bound."""
 NAMED_MAX = 5
 """How many names a refusal tells."""
 PLACE_MAX_M = 1e8
@@ -73,6 +75,7 @@ def check(registry: Registry) -> None:
         _check_zone(zone, registry)
     for point in registry.points.values():
         _check_point(point, registry)
+        _check_floor(point)
 
 
 def _check_point(point: Point, registry: Registry) -> None:
@@ -89,6 +92,17 @@ def _check_point(point: Point, registry: Registry) -> None:
             raise Refused("number_form", subject=str(value))
     if not (point.name_zh.strip() and point.name_en.strip()):
         raise Refused("registry_names", subject=point.id)
+
+
+def _check_floor(point: Point) -> None:
+    floor = point.statute_kpa
+    if floor is None:
+        return
+    if point.quantity is not Quantity.PRESSURE:
+        raise Refused("registry_floor_of", subject=point.id)
+    if not 0 < floor <= FLOOR_MAX_KPA:
+        limit, found = f"{FLOOR_MAX_KPA / 1000:g} MPa", f"{floor / 1000:.10g} MPa"
+        raise Refused("registry_floor", subject=point.id, limit=limit, found=found)
 
 
 def _check_zone(zone: Zone, registry: Registry) -> None:

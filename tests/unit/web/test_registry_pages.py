@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from server.config import PageSection
 from server.servicecore.rules.permissions import Role
 from tests.support.plant import registry
@@ -128,6 +130,7 @@ def test_a_zone_is_added_filled_and_retired_by_forms(browse):
     before, done, refused, page, not_yet, after = browse(act)
 
     assert 'action="/registry/zones/add"' in before
+    assert '<option value="north" selected>North</option>' in page
     assert 'value="Asia/Shanghai"' in before  # where the others are
     assert [(a.status_code, a.headers["location"]) for a in done] == [
         (303, "/registry"),
@@ -145,6 +148,77 @@ def test_a_zone_is_added_filled_and_retired_by_forms(browse):
     assert "changed meanwhile" in told(not_yet[1].text)
     assert 'href="/registry/zones/west"' not in after
     assert "Lies in zone: North → –" in after
+
+
+def test_a_zone_is_taken_out_of_another_by_its_form(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        place = "/registry/zones/north/edit"
+        await post(browser, place, **{**ZONE, "within": "east"})
+        put = (await desk.registry()).zones["north"].parent
+        out = await post(browser, place, **{**ZONE, "within": "-"})
+        return put, out.status_code, (await desk.registry()).zones["north"].parent
+
+    assert browse(act) == ("east", 303, None)
+
+
+def test_a_statutory_floor_is_written_in_the_readers_unit_and_loosened_by_two(browse):
+    async def act(browser, desk):
+        await on_shift(browser, "Eng")
+        place = f"{PLACE}/floor"
+        await browser.get("/pressure/MPa")
+        empty = (await browser.get(PLACE)).text
+        done = await post(browser, place, statute="0.14", unit="MPa", text="CJ/T 316")
+        page, every = (await browser.get(PLACE)).text, (await browser.get("/registry")).text
+        stale = await post(browser, place, statute="0.2", unit="MPa", text="x", version="1")
+        less = await post(browser, place, statute="0.12", unit="MPa", text="a slip?")
+        floor = (await desk.registry()).points[P].statute_kpa
+        (waiting,) = await desk.registry_acts.waiting()
+        entry = (await desk.looks.trail()).entries[0]
+        return empty, (done, less), page, every, stale, floor, waiting, entry
+
+    empty, done, page, every, stale, floor, waiting, entry = browse(act)
+
+    assert "What the law asks for at this place, in MPa" in empty
+    assert [(a.status_code, a.headers["location"]) for a in done] == [(303, PLACE)] * 2
+    assert 'name="statute" value="0.14"' in page
+    assert "Statutory pressure: 0.1400 MPa" in page
+    assert "Statutory pressure: – → 0.1400 MPa" in every
+    assert '<td class="number">0.1400</td>' in every
+    assert (stale.status_code, "changed meanwhile" in told(stale.text)) == (409, True)
+    assert (floor, waiting.by, waiting.reason) == (140.0, "Eng", "a slip?")
+    assert waiting.loosened == [f"{P} statute"]
+    assert (entry.actor, entry.reason) == ("Eng", "a slip?")
+
+
+@pytest.mark.parametrize(
+    ("point", "wrong", "words"),
+    [
+        (P, {"statute": "140", "unit": "MPa"}, "at most 5 MPa, found 140 MPa"),
+        (P, {"statute": "0"}, "above 0"),
+        (P, {"statute": "-0.1", "unit": "bar"}, "above 0"),
+        (P, {"statute": "0,14", "unit": "MPa"}, "found 0,14"),
+        (P, {"statute": "nan", "unit": "MPa"}, "found nan"),
+        (P, {"statute": "140", "unit": "m3/h"}, "is no unit of pressure; allowed: MPa, kPa, bar"),
+        ("north-inlet/flow", {"statute": "140"}, "is no pressure, so no law sets it a floor"),
+    ],
+)
+def test_a_floor_that_cannot_be_is_refused_by_page_and_api_in_the_same_words(
+    browse, point, wrong, words
+):
+    async def act(browser, desk):
+        await on_shift(browser)
+        place = f"/registry/points/{point}/floor"
+        page = await post(browser, place, text="x", **wrong)
+        body = {"actor": "Eng", "text": "x", **wrong}
+        api = await browser.post(f"/api/v1{place}", json=body, headers=ENGLISH)
+        return page, api, await desk.registry()
+
+    page, api, known = browse(act)
+
+    assert (page.status_code, api.status_code, known) == (422, 422, registry())
+    assert words in told(page.text)
+    assert api.json()["detail"] == told(page.text)
 
 
 def test_a_point_is_retired_by_a_form_and_the_list_has_it_no_more(browse):
