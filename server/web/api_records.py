@@ -20,6 +20,7 @@ from server.servicecore.store.tables import Ticket
 from server.web.acts import Act, Acts, Doing
 from server.web.acts_cases import CASE_ACTS, DRILL_ACTS
 from server.web.acts_learning import LEARNING_ACTS
+from server.web.acts_marks import MARK_ACTS
 from server.web.acts_orders import ARCHIVE_ACTS, ORDER_ACTS, STEPS
 from server.web.acts_registers import (
     ARREARS_ACTS,
@@ -90,6 +91,7 @@ _PLACES: tuple[tuple[str, Acts], ...] = (
     ("/registry/changes/{subject}", CHANGE_ACTS),
     ("/registry/file", FILE_ACTS),
     ("/learning/{subject}", LEARNING_ACTS),
+    ("/quality/{subject:path}", MARK_ACTS),
 )
 
 
