@@ -13,6 +13,7 @@ from server.engine.commands import (
     ACKNOWLEDGE_ALARM,
     CHANGE_REGISTRY,
     CLOSE_INCIDENT,
+    MARK_QUALITY,
     TELL_OPERATION,
     TRAIN,
     VERBS,
@@ -28,6 +29,9 @@ from server.engine.effects import (
 from server.engine.events import Commanded, Event
 from server.engine.operations import refusal_of
 from telemetry.instant import Instant
+
+_ANSWERED_BY_OTHERS = (TRAIN, MARK_QUALITY)
+"""Commands that touch no alarm: `Training` and `marked` answer them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,7 +60,7 @@ class Alarms:
                 effects.append(self._raise(event.at, finding))
             else:
                 effects += self._clear(event.at, finding)
-        if isinstance(event, Commanded) and event.verb != TRAIN:  # `Training` answers that
+        if isinstance(event, Commanded) and event.verb not in _ANSWERED_BY_OTHERS:
             effects += self._command(event, members)
         return effects
 

@@ -12,6 +12,9 @@ TELL_OPERATION = "tell_operation"
 TRAIN = "train"
 """Chooses the period that a zone, its subject, is learnt from; its note tells it as JSON."""
 
+MARK_QUALITY = "mark_quality"
+"""Says what samples of its subject, a point, are worth in hindsight; its note tells it as JSON."""
+
 VERBS = (
     ACKNOWLEDGE_ALARM,
     ACKNOWLEDGE_INCIDENT,
@@ -19,6 +22,7 @@ VERBS = (
     CHANGE_REGISTRY,
     TELL_OPERATION,
     TRAIN,
+    MARK_QUALITY,
 )
 
 KEYS_MAX = 10_000

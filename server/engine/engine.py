@@ -18,6 +18,7 @@ from server.engine.events import Commanded, Event, ModelPublished, RegistryChang
 from server.engine.explaining import Explaining
 from server.engine.hosts import Hosts
 from server.engine.incidents import Incidents
+from server.engine.marking import marked
 from server.engine.registry import Registry
 from server.engine.training import Training
 from telemetry.instant import Instant
@@ -80,7 +81,8 @@ class Engine:
         findings = [t for t in told if isinstance(t, Finding)]
         alarms = self._alarms.apply(event, findings, members)
         incidents = self._incidents.apply(event, alarms)
-        return [*marks, *alarms, *incidents, *self.training.apply(event, self.registry)]
+        others = [*self.training.apply(event, self.registry), *marked(event, self.registry)]
+        return [*marks, *alarms, *incidents, *others]
 
     def _note(self, event: Event) -> None:
         match event:

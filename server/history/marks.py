@@ -1,7 +1,8 @@
 """Quality marks: later judgements on samples, dated and signed; samples never change."""
 
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +25,60 @@ class Mark:
     reason: str
     author: str
     at: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """In [start, end) the mark of this revision holds."""
+
+    start: Instant
+    end: Instant
+    revision: int
+
+
+def holding(marks: Mapping[int, Mark]) -> list[Holding]:
+    """Return which marks of a point, by revision, hold where; in the order of time.
+
+    >>> mark = Mark(point="p", start=0, end=9, quality=0, reason="", author="", at=9)
+    >>> holding({1: mark, 2: replace(mark, start=3, end=5)})  # doctest: +NORMALIZE_WHITESPACE
+    [Holding(start=0, end=3, revision=1),
+     Holding(start=3, end=5, revision=2),
+     Holding(start=5, end=9, revision=1)]
+    """
+    found: list[Holding] = []
+    for revision, mark in sorted(marks.items()):
+        left = [part for held in found for part in _outside(held, mark)]
+        found = [*left, Holding(start=mark.start, end=mark.end, revision=revision)]
+    return sorted(found, key=lambda h: h.start)
+
+
+def _outside(held: Holding, mark: Mark) -> list[Holding]:
+    """Return what is left of a stretch beside a mark."""
+    before = replace(held, end=min(held.end, mark.start))
+    after = replace(held, start=max(held.start, mark.end))
+    return [part for part in (before, after) if part.start < part.end]
+
+
+def without(marks: Mapping[int, Mark], revision: int) -> list[Mark]:
+    """Return what holds in the stretch of a mark once it is taken back, in the order of time.
+
+    Told again after a mark of None over that stretch, it is as if it had never been made; nor is
+    what of it was told again when another was taken back.
+    """
+    gone = marks[revision]
+
+    def is_same(mark: Mark) -> bool:
+        same = (mark.quality, mark.reason, mark.author) == (gone.quality, gone.reason, gone.author)
+        return same and gone.start <= mark.start and mark.end <= gone.end
+
+    others = {r: m for r, m in marks.items() if not is_same(m)}
+    found = []
+    for held in holding(others):
+        mark = others[held.revision]
+        start, end = max(held.start, gone.start), min(held.end, gone.end)
+        if mark.quality is not None and start < end:
+            found.append(replace(mark, start=start, end=end))
+    return found
 
 
 class Marks:

@@ -214,6 +214,26 @@ class Reader:
             for point, start, end, quality, reason, author, at in rows
         ]
 
+    def marks_of(self, point: str) -> dict[int, Mark]:
+        """Return the quality marks of a point by their revision."""
+        rows = self._db.execute(
+            "SELECT revision, start, end, quality, reason, author, at FROM mark"
+            " WHERE point = (SELECT number FROM point WHERE id = ?) ORDER BY revision",
+            (point,),
+        )
+        return {
+            revision: Mark(
+                point=point,
+                start=Instant(start),
+                end=Instant(end),
+                quality=quality,
+                reason=reason,
+                author=author,
+                at=Instant(at),
+            )
+            for revision, start, end, quality, reason, author, at in rows
+        }
+
     def extent(self) -> tuple[Instant, Instant] | None:
         """Return the first and the last UTC day that hold samples, as [start, end)."""
         first, last = self._db.execute(

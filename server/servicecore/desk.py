@@ -28,6 +28,7 @@ from server.servicecore.ground import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Ground,
 from server.servicecore.inquiries import Inquiries
 from server.servicecore.learning import Learning
 from server.servicecore.looks import Looks
+from server.servicecore.marking import Marking
 from server.servicecore.order_acts import OrderActs
 from server.servicecore.orders import More, Orders
 from server.servicecore.people import People
@@ -82,6 +83,7 @@ class Desk:
         self.figures = Figures(self.ground)
         self.frozen = FrozenFigures(self.ground, self.figures, self.cases)
         self.learning = Learning(self.ground)
+        self.marking = Marking(self.ground)
         self.looks = Looks(self.ground, self.orders)
         self.commands_waiting = self.ground.commands_waiting
         self.woken = asyncio.Event()

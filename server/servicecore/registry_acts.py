@@ -23,6 +23,7 @@ from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.verbs import Verb
 from server.servicecore.store.registers import RegistryChange
 from server.servicecore.store.tables import RegistryRow, SeenPoint
+from server.servicecore.zone_use import under_way
 from telemetry.point import PointId, ZoneId
 from telemetry.units import Quantity
 
@@ -61,7 +62,10 @@ class PointEdit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZoneEdit:
-    """A zone as somebody wants it; its meters as (point, sign), its tanks as (point, m²)."""
+    """A zone as somebody wants it; its meters as (point, sign), its tanks as (point, m²).
+
+    `within` is the zone that it lies in, "" for none; None leaves that as it is.
+    """
 
     name_zh: str
     name_en: str
@@ -69,6 +73,7 @@ class ZoneEdit:
     calendar: str
     inflow: tuple[tuple[str, int], ...] = ()
     storage: tuple[tuple[str, float], ...] = ()
+    within: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +190,73 @@ class RegistryActs:
                 ),
             )
 
+    async def set_floor(
+        self,
+        point: str,
+        statute_kpa: float | None,
+        *,
+        actor: Person,
+        reason: str,
+        version: int | None = None,
+    ) -> str:
+        """Write down what the law asks for at a point, in kPa; None: nothing. Raises `Refused`."""
+        async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
+            known = await self._registry(session)
+            old = _known_point(known, point, version)
+            new = replace(old, statute_kpa=statute_kpa)
+            edit = _Wanted(
+                subject=f"point {point}",
+                before=asdict(old),
+                after=asdict(new),
+                registry=rules.with_point(known, new),
+            )
+            return await self._ask(session, who, reason, edit)
+
+    async def retire_point(
+        self, point: str, *, actor: Person, reason: str, version: int | None = None
+    ) -> str:
+        """Take a point out of the registry: by two persons where it has a must-alarm limit.
+
+        What it said stays; if it still speaks, it is in test.
+        """
+        async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
+            known = await self._registry(session)
+            old = _known_point(known, point, version)
+            left = rules.without_point(known, old.id)
+            edit = _Wanted(subject=f"point {point}", before=asdict(old), after={}, registry=left)
+            return await self._ask(session, who, reason, edit)
+
+    async def add_zone(self, zone: str, wanted: ZoneEdit, *, actor: Person, reason: str) -> str:
+        """Add a zone, which has no points yet; return the change. Raises `Refused`.
+
+        One that was retired goes on under its id, with the past that it had.
+        """
+        async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
+            known, name = await self._registry(session), zone.strip()
+            if name in known.zones:
+                raise Refused("registry_taken", subject=name)
+            new = _zone_of(ZoneId(name), wanted, parent=None)
+            edit = _Wanted(
+                subject=f"zone {name}",
+                before={},
+                after=asdict(new),
+                registry=rules.with_zone(known, new),
+            )
+            return await self._ask(session, who, reason, edit)
+
+    async def retire_zone(
+        self, zone: str, *, actor: Person, reason: str, version: int | None = None
+    ) -> str:
+        """Take a zone out of the registry, once nothing is left or under way in it."""
+        async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
+            known = await self._registry(session)
+            old = _known_zone(known, zone, version)
+            left = rules.without_zone(known, old.id)
+            if found := await under_way(session, zone, now=self._ground.now()):
+                raise Refused("registry_in_use", zone=zone, found=rules.named(found))
+            edit = _Wanted(subject=f"zone {zone}", before=asdict(old), after={}, registry=left)
+            return await self._ask(session, who, reason, edit)
+
     async def edit_zone(
         self,
         zone: str,
@@ -197,20 +269,8 @@ class RegistryActs:
         """Change a zone's names, time, calendar, meters and tanks; return the change."""
         async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
             known = await self._registry(session)
-            old = known.zones.get(ZoneId(zone))
-            if old is None:
-                raise Refused("unknown", subject=zone)
-            if version is not None and version != rules.fingerprint(old):
-                raise Refused("changed", ticket=zone)
-            new = replace(
-                old,
-                name_zh=wanted.name_zh.strip(),
-                name_en=wanted.name_en.strip(),
-                timezone=wanted.timezone.strip(),
-                calendar=wanted.calendar,
-                inflow=tuple(Inflow(point=PointId(p), sign=s) for p, s in wanted.inflow),
-                storage=tuple(Storage(point=PointId(p), area_m2=a) for p, a in wanted.storage),
-            )
+            old = _known_zone(known, zone, version)
+            new = _zone_of(old.id, wanted, parent=old.parent)
             return await self._ask(
                 session,
                 who,
@@ -368,6 +428,41 @@ class RegistryActs:
         return Registry() if row is None else Registry.from_json(row.body)
 
 
+def _known_point(known: Registry, point: str, version: int | None) -> Point:
+    """Return a point; refuse one that is not there, or that has changed since it was looked at."""
+    found = known.points.get(PointId(point))
+    if found is None:
+        raise Refused("unknown", subject=point)
+    if version is not None and version != rules.fingerprint(found):
+        raise Refused("changed", ticket=point)
+    return found
+
+
+def _known_zone(known: Registry, zone: str, version: int | None) -> Zone:
+    """Return a zone; refuse one that is not there, or that has changed since it was looked at."""
+    found = known.zones.get(ZoneId(zone))
+    if found is None:
+        raise Refused("unknown", subject=zone)
+    if version is not None and version != rules.fingerprint(found):
+        raise Refused("changed", ticket=zone)
+    return found
+
+
+def _zone_of(zone: ZoneId, wanted: ZoneEdit, *, parent: ZoneId | None) -> Zone:
+    """Return a zone as it is wanted; `parent` where nothing is said of that."""
+    within = wanted.within
+    return Zone(
+        id=zone,
+        name_zh=wanted.name_zh.strip(),
+        name_en=wanted.name_en.strip(),
+        timezone=wanted.timezone.strip(),
+        calendar=wanted.calendar,
+        inflow=tuple(Inflow(point=PointId(p), sign=s) for p, s in wanted.inflow),
+        storage=tuple(Storage(point=PointId(p), area_m2=a) for p, a in wanted.storage),
+        parent=parent if within is None else ZoneId(within.strip()) or None,
+    )
+
+
 async def _in_test(session: AsyncSession, point: str) -> Point:
     """Return what a gateway says of a point that nobody has accepted yet."""
     seen = await session.get(SeenPoint, point)
@@ -416,6 +511,8 @@ def _again(known: Registry, row: RegistryChange) -> Registry:
     found = Registry(
         zones={**known.zones, **wanted.zones}, points={**known.points, **wanted.points}
     )
+    if not row.after:  # it is to be retired
+        found = rules.without_point(known, PointId(name))
     rules.check(found)
     return found
 

@@ -9,10 +9,13 @@ from server.servicecore.registry_acts import PointEdit, Promised, ZoneEdit
 from server.servicecore.rules.permissions import Right
 from server.servicecore.rules.refusal import Refused
 from server.web.acts import Act, Code, Doing, Text, Words
+from server.web.screen import PRESSURE_UNITS
 from telemetry.units import to_house
 
 NO_PLACE = "-"
 """The kind of place of a point at which a policy promises nothing; a form drops what is empty."""
+NO_ZONE = "-"
+"""The zone that a zone lies in where it lies in none; a form drops what is empty."""
 DECIMALS = 9
 """How far a limit is kept: 0.57 MPa are 570 kPa, whatever a product of doubles says."""
 
@@ -38,16 +41,41 @@ class EditPoint(Text):
     version: int | None = Field(default=None, description="what the form was filled in from")
 
 
+class EditFloor(Text):
+    """What the law asks for at a point, in `unit`, else in kPa; empty: nothing is known of that."""
+
+    statute: Code = ""
+    unit: Code = ""
+    version: int | None = Field(default=None, description="what the form was filled in from")
+
+
 class EditZone(Text):
-    """Names, time, calendar; meters as `point` or `-point`, tanks as `point m²`, a line each."""
+    """Names, time, calendar; meters as `point` or `-point`, tanks as `point m²`, a line each.
+
+    `within` is the zone that it lies in, `NO_ZONE` for none; without it that stays as it is.
+    """
 
     name_zh: Code
     name_en: Code
     timezone: Code
     calendar: Code
+    within: Code | None = None
     inflow: Words = ""
     storage: Words = ""
     version: int | None = Field(default=None, description="what the form was filled in from")
+
+
+class NewZone(Text):
+    """A zone that is not there yet: its id, which stays, and what can be edited later."""
+
+    id: Code
+    name_zh: Code
+    name_en: Code
+    timezone: Code
+    calendar: Code
+    within: Code = ""
+    inflow: Words = ""
+    storage: Words = ""
 
 
 class Versioned(Text):
@@ -100,19 +128,54 @@ def _promised(said: EditPoint) -> Promised | None:
     return Promised(place="" if place == NO_PLACE else place, own_kpa=own)
 
 
+async def _set_floor(it: Doing, said: EditFloor) -> str:
+    if said.unit not in ("", *PRESSURE_UNITS):
+        words = ", ".join(PRESSURE_UNITS)
+        raise Refused("registry_unit", subject=said.unit, allowed_words=words)
+    return await it.desk.registry_acts.set_floor(
+        it.subject,
+        number_of(said.statute, said.unit),
+        actor=it.who,
+        reason=said.text,
+        version=said.version,
+    )
+
+
+async def _retire_point(it: Doing, said: Versioned) -> str:
+    return await it.desk.registry_acts.retire_point(
+        it.subject, actor=it.who, reason=said.text, version=said.version
+    )
+
+
 async def _edit_zone(it: Doing, said: EditZone) -> str:
+    return await it.desk.registry_acts.edit_zone(
+        it.subject, _zone_edit(said), actor=it.who, reason=said.text, version=said.version
+    )
+
+
+async def _add_zone(it: Doing, said: NewZone) -> str:
+    return await it.desk.registry_acts.add_zone(
+        said.id, _zone_edit(said), actor=it.who, reason=said.text
+    )
+
+
+async def _retire_zone(it: Doing, said: Versioned) -> str:
+    return await it.desk.registry_acts.retire_zone(
+        it.subject, actor=it.who, reason=said.text, version=said.version
+    )
+
+
+def _zone_edit(said: EditZone | NewZone) -> ZoneEdit:
     lines = [line.strip() for line in said.inflow.splitlines() if line.strip()]
     meters = tuple((line.lstrip("+-").strip(), -1 if line[0] == "-" else 1) for line in lines)
-    wanted = ZoneEdit(
+    return ZoneEdit(
         name_zh=said.name_zh,
         name_en=said.name_en,
         timezone=said.timezone,
         calendar=said.calendar,
         inflow=meters,
         storage=tuple(_tank(line) for line in said.storage.splitlines() if line.strip()),
-    )
-    return await it.desk.registry_acts.edit_zone(
-        it.subject, wanted, actor=it.who, reason=said.text, version=said.version
+        within="" if said.within == NO_ZONE else said.within,
     )
 
 
@@ -145,6 +208,14 @@ POINT_EDIT = {
         right=Right.POINTS,
         needs=("zone", "name_zh", "name_en", "text"),
     ),
+    "floor": Act(takes=EditFloor, do=_set_floor, right=Right.POINTS, needs=("text",)),
+    "retire": Act(
+        takes=Versioned,
+        do=_retire_point,
+        right=Right.POINTS,
+        needs=("text",),
+        leads="/registry",
+    ),
 }
 ZONE_EDIT = {
     "edit": Act(
@@ -152,6 +223,22 @@ ZONE_EDIT = {
         do=_edit_zone,
         right=Right.POINTS,
         needs=("name_zh", "name_en", "timezone", "calendar", "text"),
+    ),
+    "retire": Act(
+        takes=Versioned,
+        do=_retire_zone,
+        right=Right.POINTS,
+        needs=("text",),
+        leads="/registry",
+    ),
+}
+ZONE_NEW = {
+    "add": Act(
+        takes=NewZone,
+        do=_add_zone,
+        right=Right.POINTS,
+        needs=("id", "name_zh", "name_en", "timezone", "calendar", "text"),
+        leads="/registry",
     ),
 }
 CHANGE_ACTS = {

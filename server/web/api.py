@@ -3,12 +3,14 @@
 Values are in house units (kPa, m³/h, m³, m, °C), instants in milliseconds since the epoch, UTC.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 
+from server.history.marks import Mark, holding
 from server.servicecore.desk import ACTOR_LENGTH_MAX, TEXT_LENGTH_MAX, Desk
 from server.servicecore.orders import More
 from server.servicecore.rules import workorder
@@ -16,6 +18,7 @@ from server.servicecore.rules.alarms import Shown
 from server.servicecore.rules.permissions import Person
 from server.servicecore.rules.workorder import State, Step
 from server.web.feed import Feed
+from server.web.mark_pages import worth
 from server.web.render import point_rows
 from server.web.screen import Screen, Viewer
 from server.web.viewer import actor_of
@@ -108,6 +111,16 @@ class PointAnswer(_Answer):
     time_quality: str = Field(description="synchronised, corrected or doubtful; empty: not known")
 
 
+class JudgedAnswer(_Answer):
+    """A stretch that a quality mark holds in: bad or uncertain, why, and who says so."""
+
+    begin: int
+    end: int
+    quality: str
+    reason: str
+    author: str
+
+
 class SeriesAnswer(_Answer):
     """The past of a point in stretches; those without a usable sample are absent."""
 
@@ -121,6 +134,9 @@ class SeriesAnswer(_Answer):
     high: list[float]
     count: list[int]
     marks: list[AlarmAnswer]
+    quality: list[JudgedAnswer] = Field(
+        default=[], description="where marks say that samples are not good"
+    )
 
 
 class SinkAnswer(_Answer):
@@ -290,7 +306,26 @@ def _add_series(router: APIRouter, desk: Desk, feed: Feed, clock: Clock) -> None
             high=[b.high for b in found],
             count=[b.count for b in found],
             marks=[AlarmAnswer.model_validate(a) for a in marks if point in a.points],
+            quality=_judged(await feed.marks(point), start, until),
         )
+
+
+def _judged(marks: Mapping[int, Mark], start: Instant, end: Instant) -> list[JudgedAnswer]:
+    """Return where marks say in [start, end) that samples are not good."""
+    felt = {r: m for r, m in marks.items() if m.start < end and m.end > start}
+    return [
+        JudgedAnswer(
+            begin=held.start,
+            end=held.end,
+            quality=worth(mark.quality),
+            reason=mark.reason,
+            author=mark.author,
+        )
+        for held in holding(felt)
+        if (mark := felt[held.revision]).quality is not None
+        and held.start < end
+        and held.end > start
+    ]
 
 
 def _actor(request: Request, act: ActRequest) -> Person:

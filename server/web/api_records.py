@@ -20,6 +20,7 @@ from server.servicecore.store.tables import Ticket
 from server.web.acts import Act, Acts, Doing
 from server.web.acts_cases import CASE_ACTS, DRILL_ACTS
 from server.web.acts_learning import LEARNING_ACTS
+from server.web.acts_marks import MARK_ACTS
 from server.web.acts_orders import ARCHIVE_ACTS, ORDER_ACTS, STEPS
 from server.web.acts_registers import (
     ARREARS_ACTS,
@@ -35,7 +36,7 @@ from server.web.acts_registers import (
     WORK_ACTS,
     WORK_NEW,
 )
-from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT
+from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, POINT_EDIT, ZONE_EDIT, ZONE_NEW
 from server.web.api_answers import (
     ActAnswer,
     CaseAnswer,
@@ -85,10 +86,12 @@ _PLACES: tuple[tuple[str, Acts], ...] = (
     ("/calls/{subject:path}", CALL_ACTS),
     ("/pressure-points", POINT_NEW),
     ("/registry/points/{subject:path}", POINT_EDIT),
+    ("/registry/zones", ZONE_NEW),
     ("/registry/zones/{subject}", ZONE_EDIT),
     ("/registry/changes/{subject}", CHANGE_ACTS),
     ("/registry/file", FILE_ACTS),
     ("/learning/{subject}", LEARNING_ACTS),
+    ("/quality/{subject:path}", MARK_ACTS),
 )
 
 

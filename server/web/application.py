@@ -19,12 +19,14 @@ from server.web import (
     api_archive,
     api_balance,
     api_learning,
+    api_marks,
     api_records,
     auth,
     balance_pages,
     case_pages,
     contact_pages,
     learning_pages,
+    mark_pages,
     order_pages,
     pages,
     people_pages,
@@ -38,7 +40,7 @@ from server.web.guard import Guard
 from server.web.live import Live
 from server.web.render import STATIC, Renderer
 from server.web.screen import Screen
-from server.web.sheet import PLAIN, Sheet
+from server.web.sheet import PLAIN, Sheet, status_of
 from server.web.sheet import say as said
 from server.web.viewer import viewer_of
 from telemetry.errors import RefusedCommand
@@ -46,6 +48,16 @@ from telemetry.instant import Clock
 
 _SHEETS = (order_pages, case_pages, contact_pages, plan_pages, registry_pages, learning_pages)
 """Plain pages that stand on nothing but the desk."""
+
+
+def _add_apis(app: FastAPI, desk: Desk, feed: Feed, clock: Clock, balances: Balances) -> None:
+    """Let programs read and act, with the use cases of the pages."""
+    app.include_router(api.routes(desk, feed, clock))
+    app.include_router(api_archive.routes(desk, clock))
+    app.include_router(api_records.routes(desk, clock))
+    app.include_router(api_balance.routes(desk, balances))
+    app.include_router(api_learning.routes(desk))
+    app.include_router(api_marks.routes(desk, feed))
 
 
 def create_app(
@@ -72,17 +84,14 @@ def create_app(
     desk.frozen.keep_in(history.parent / FOLDER, feed.pressures)
     live = Live(desk, feed, renderer, clock=clock, stop=stop)
     app.include_router(pages.routes(desk, feed, renderer, live, clock))
-    app.include_router(api.routes(desk, feed, clock))
-    app.include_router(api_archive.routes(desk, clock))
-    app.include_router(api_records.routes(desk, clock))
     sheet = Sheet(desk, renderer, clock)
     for part in _SHEETS:
         app.include_router(part.routes(sheet))
     app.include_router(record_pages.routes(sheet, feed))
     balances = Balances(history, clock, balance)
     app.include_router(balance_pages.routes(sheet, balances))
-    app.include_router(api_balance.routes(desk, balances))
-    app.include_router(api_learning.routes(desk))
+    app.include_router(mark_pages.routes(sheet, feed))
+    _add_apis(app, desk, feed, clock, balances)
     if page.sign_in:
         app.include_router(auth.routes(desk.people, renderer, is_secure=page.is_secure))
         app.include_router(people_pages.routes(desk.people, renderer))
@@ -103,7 +112,7 @@ def create_app(
     async def refused(request: Request, error: RefusedCommand) -> Response:
         screen = Screen(viewer_of(request), await desk.registry())
         is_missing = isinstance(error, Refused) and error.key == "unknown"
-        status = 404 if is_missing and request.method == "GET" else 409
+        status = 404 if is_missing and request.method == "GET" else status_of(error)
         return await say(request, status, said(screen, error))
 
     @app.exception_handler(RequestValidationError)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from server.history.columns import Columns
 from server.history.figures import Bucket
+from server.history.marks import Mark
 from server.history.reader import LastValue, Reader
 from server.history.sink_standing import Standing, standing
 from server.servicecore.rules.kpi import Pressure
@@ -66,6 +67,10 @@ class Feed:
         hours = await asyncio.to_thread(self._hours, point, start, end)
         return hours, (end - start) / HOUR_MS
 
+    async def marks(self, point: str) -> dict[int, Mark]:
+        """Return the quality marks of a point by their revision."""
+        return await asyncio.to_thread(self._marks, point)
+
     async def sink(self) -> Standing | None:
         """Return how the InfluxDB sink stands, where one is configured."""
         if self._sink is None:
@@ -112,6 +117,13 @@ class Feed:
             return []
         pairs = zip(found.at.tolist(), found.mean.tolist(), strict=True)
         return [Pressure(at=Instant(at), value_kpa=mean, lasts_ms=HOUR_MS) for at, mean in pairs]
+
+    def _marks(self, point: str) -> dict[int, Mark]:
+        try:
+            with closing(Reader(self._path)) as reader:
+                return reader.marks_of(point)
+        except (StorageError, sqlite3.Error):
+            return {}
 
     def _series(self, point: str, start: Instant, end: Instant, buckets: int) -> list[Bucket]:
         try:

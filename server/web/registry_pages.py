@@ -5,13 +5,21 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from server.engine.registry import Registry
+from server.engine.registry import Point, Registry
 from server.servicecore.registry_acts import POLICY
 from server.servicecore.rules.promises import PROMISES
 from server.servicecore.rules.refusal import Refused
 from server.servicecore.rules.registry_edits import CALENDARS, fingerprint
 from server.servicecore.store.registers import RegistryChange
-from server.web.acts_registry import CHANGE_ACTS, FILE_ACTS, NO_PLACE, POINT_EDIT, ZONE_EDIT
+from server.web.acts_registry import (
+    CHANGE_ACTS,
+    FILE_ACTS,
+    NO_PLACE,
+    NO_ZONE,
+    POINT_EDIT,
+    ZONE_EDIT,
+    ZONE_NEW,
+)
 from server.web.forms import ActForm, Options
 from server.web.promises import shown_promise
 from server.web.screen import Screen
@@ -22,7 +30,7 @@ from telemetry.units import Quantity, from_house
 _FLOORS = ("promise_kpa", "statute_kpa")
 _PLACE = ("x", "y", "elevation_m", "timezone")
 _SHOWN = ("zone", "name_zh", "name_en", "low", "high", "place", *_FLOORS, *_PLACE)
-_SHOWN_OF_ZONES = ("calendar", "inflow", "storage", "period_ms")
+_SHOWN_OF_ZONES = ("calendar", "parent", "inflow", "storage", "period_ms")
 
 
 def routes(sheet: Sheet) -> APIRouter:
@@ -53,6 +61,7 @@ def routes(sheet: Sheet) -> APIRouter:
     points, zones = "/registry/points/{subject:path}", "/registry/zones/{subject}"
     sheet.mount(router, points, POINT_EDIT, point_page, "/registry/points/{}")
     sheet.mount(router, zones, ZONE_EDIT, zone_page, "/registry/zones/{}")
+    sheet.mount(router, "/registry/zones", ZONE_NEW, list_page, "/registry")
     sheet.mount(router, "/registry/changes/{subject}", CHANGE_ACTS, list_page, "/registry")
     sheet.mount(router, "/registry/file", FILE_ACTS, list_page, "/registry")
     return router
@@ -79,7 +88,34 @@ async def _list_page(sheet: Sheet, request: Request, told: Told) -> Response:
         changes=[_change(screen, c) for c in await acts.changes()],
         differences=[_named(screen, d) for d in differences],
         adopt=adopt,
+        is_adding=told.path == "/registry/zones/add",
+        add=_add_form(sheet, screen, told, known) if may_act(request, ZONE_NEW["add"]) else None,
     )
+
+
+def _add_form(sheet: Sheet, screen: Screen, told: Told, known: Registry) -> ActForm:
+    """Return the form of a new zone; where the others are, its time most likely is too."""
+    first = next(iter(known.zones.values()), None)
+    values = {
+        "timezone": first.timezone if first else screen.timezone_name,
+        "calendar": first.calendar if first else "none",
+    }
+    choices = _zone_choices(screen)
+    return sheet.form(
+        screen, told, ZONE_NEW, "add", "/registry/zones", choices=choices, values=values
+    )
+
+
+def _zone_choices(screen: Screen, zone: str = "") -> dict[str, Options | str]:
+    """Return the calendars, and the zones that a zone may lie in: any but itself."""
+    words = screen.viewer.words
+    return {
+        "calendar": [(c, words.say(f"calendar.{c}")) for c in CALENDARS],
+        "within": [
+            (NO_ZONE, words.say("choose.none")),
+            *((code, name) for code, name in screen.zones() if code != zone),
+        ],
+    }
 
 
 def _waiting(
@@ -113,7 +149,7 @@ def _limit(screen: Screen, text: str) -> str:
 def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
     """Return an edit as it is told: what of its subject was changed from what to what."""
     names = [n for n in (*_SHOWN, *_SHOWN_OF_ZONES) if row.before.get(n) != row.after.get(n)]
-    quantity = str(row.after.get("quantity", ""))
+    quantity = str((row.after or row.before).get("quantity", ""))
     say = screen.viewer.words.say
 
     def told(name: str, value: object) -> str:
@@ -126,9 +162,10 @@ def _change(screen: Screen, row: RegistryChange) -> dict[str, Any]:
             return say("list.semicolon").join(parts)
         if name == "place":
             return screen.viewer.words.code("place", value)
-        return screen.zone(str(value)) if name == "zone" else str(value)
+        return screen.zone(str(value)) if name in ("zone", "parent") else str(value)
 
     labels = {"elevation_m": "elevation", "promise_kpa": "promise", "statute_kpa": "statute"}
+    labels["parent"] = "within"
     return {
         "row": row,
         "subject": _named(screen, row.subject),
@@ -166,6 +203,13 @@ async def _point_page(sheet: Sheet, request: Request, name: str, told: Told) -> 
     if point is None and seen is None:
         raise Refused("unknown", subject=name)
     quantity = point.quantity if point else Quantity(seen.quantity if seen else "")
+    form = retire = floor = None
+    if may_act(request, POINT_EDIT["edit"]):
+        form = _point_form(sheet, screen, told, known, name, quantity)
+        if point is not None:
+            place, version = f"/registry/points/{name}", {"version": fingerprint(point)}
+            retire = sheet.form(screen, told, POINT_EDIT, "retire", place, values=version)
+            floor = _floor_form(sheet, screen, told, point)
     return sheet.show(
         "registry_item.html",
         screen,
@@ -180,9 +224,10 @@ async def _point_page(sheet: Sheet, request: Request, name: str, told: Told) -> 
         promise=shown_promise(point, sheet.desk.ground.book.promises)
         if point is not None and quantity is Quantity.PRESSURE
         else None,
-        form=_point_form(sheet, screen, told, known, name, quantity)
-        if may_act(request, POINT_EDIT["edit"])
-        else None,
+        form=form,
+        floor=floor,
+        statute=point and point.statute_kpa,
+        retire=retire,
         changes=[
             _change(screen, c) for c in await sheet.desk.registry_acts.changes(f"point {name}")
         ],
@@ -228,26 +273,41 @@ def _places(sheet: Sheet, screen: Screen, present: str) -> Options:
     return [(NO_PLACE, words.say("choose.none")), *((k, words.code("place", k)) for k in kinds)]
 
 
+def _floor_form(sheet: Sheet, screen: Screen, told: Told, point: Point) -> ActForm | None:
+    """Return the form of what the law asks for at a point; only of a pressure it asks anything."""
+    if point.quantity is not Quantity.PRESSURE:
+        return None
+    unit, floor = screen.unit_code(point.quantity), point.statute_kpa
+    values = {
+        "statute": "" if floor is None else f"{from_house(floor, unit):.10g}",
+        "version": fingerprint(point),
+    }
+    place, choices = f"/registry/points/{point.id}", {"unit": unit}
+    return sheet.form(screen, told, POINT_EDIT, "floor", place, choices=choices, values=values)
+
+
 async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> Response:
     screen, known = await sheet.screen(request), await sheet.desk.registry()
     zone = known.zones.get(ZoneId(name))
     if zone is None:
         raise Refused("unknown", subject=name)
-    words = screen.viewer.words
     values = {
         "name_zh": zone.name_zh,
         "name_en": zone.name_en,
         "timezone": zone.timezone,
         "calendar": zone.calendar,
+        "within": zone.parent or NO_ZONE,
         "inflow": "\n".join(f"{'-' if i.sign < 0 else ''}{i.point}" for i in zone.inflow),
         "storage": "\n".join(f"{s.point} {s.area_m2:.10g}" for s in zone.storage),
         "version": fingerprint(zone),
     }
-    choices = {"calendar": [(c, words.say(f"calendar.{c}")) for c in CALENDARS]}
-    form = None
+    choices = _zone_choices(screen, name)
+    form = retire = None
     if may_act(request, ZONE_EDIT["edit"]):
         place = f"/registry/zones/{name}"
         form = sheet.form(screen, told, ZONE_EDIT, "edit", place, choices=choices, values=values)
+        version = {"version": values["version"]}
+        retire = sheet.form(screen, told, ZONE_EDIT, "retire", place, values=version)
     return sheet.show(
         "registry_item.html",
         screen,
@@ -261,6 +321,9 @@ async def _zone_page(sheet: Sheet, request: Request, name: str, told: Told) -> R
         zone=name,
         promise=None,
         form=form,
+        floor=None,
+        statute=None,
+        retire=retire,
         changes=[
             _change(screen, c) for c in await sheet.desk.registry_acts.changes(f"zone {name}")
         ],

@@ -131,7 +131,12 @@ class Sheet:
             except RefusedCommand as e:
                 typed = {k: str(v) for k, v in (await request.form()).items()}
                 typed.pop("version", "")
-                told = Told(status=409, message=say(screen, e), path=request.url.path, typed=typed)
+                told = Told(
+                    status=status_of(e),
+                    message=say(screen, e),
+                    path=request.url.path,
+                    typed=typed,
+                )
                 return await page(request, subject, told)
             to = act.leads.format(result) if act.leads else back.format(subject)
             to += f"?{request.url.query}" if request.url.query else ""
@@ -144,6 +149,11 @@ class Sheet:
 def router_of_pages() -> APIRouter:
     """Return a router whose failures are told on plain pages."""
     return APIRouter(include_in_schema=False, tags=[PLAIN])
+
+
+def status_of(error: RefusedCommand) -> int:
+    """Return the status of a refusal: 422 for what cannot be, 409 for how things stand."""
+    return 422 if isinstance(error, Refused) and error.is_malformed else 409
 
 
 def say(screen: Screen, error: RefusedCommand) -> str:

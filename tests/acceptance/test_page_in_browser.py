@@ -218,3 +218,51 @@ def test_a_new_alarm_is_heard_once(plant, browser):
 
     assert browser.evaluate("window.tones === undefined")
     assert browser.errors == []
+
+
+LINES = """new Set([...document.querySelectorAll('nav.places a')]
+    .map(a => Math.round(a.getBoundingClientRect().top))).size"""
+BESIDE = "document.documentElement.scrollWidth > innerWidth"
+
+
+@pytest.mark.parametrize("language", ["zh-CN", "en"])
+def test_the_places_stand_on_one_line_on_a_small_desk_and_none_is_cut_off_on_a_phone(
+    plant, browser, language
+):
+    browser.open(f"{plant.address}language/{language}")
+    lines = {}
+    for width in (1440, 1100, 390):
+        browser.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=844,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+        for page in ("", "registry"):
+            browser.open(plant.address + page)
+            lines[width, page] = browser.evaluate(LINES), browser.evaluate(BESIDE)
+
+    on_desks = {where: found for where, found in lines.items() if where[0] > 1000}
+    assert on_desks == dict.fromkeys(on_desks, (1, False))
+    assert [where for where, (count, beside) in lines.items() if beside or count > 4] == []
+
+
+def test_a_zone_is_added_with_the_form_and_a_point_is_put_into_it(plant, browser):
+    browser.open(f"{plant.address}language/en")
+    start_shift(browser, "Eng")
+    browser.open(f"{plant.address}registry")
+    browser.click("#add summary")
+    for name, text in (("id", "west"), ("name_zh", "西区"), ("name_en", "West"), ("text", "new")):
+        browser.type(f"#add [name='{name}']", text)
+    browser.click("#add button")
+    browser.wait_for("document.querySelector('#zones a[href=\"/registry/zones/west\"]')")
+    browser.open(f"{plant.address}registry/points/north-12/pressure")
+    browser.evaluate("document.querySelector('[name=zone]').value = 'west'")
+    browser.type("[data-name='edit'] [name='text']", "re-cut")
+    browser.click("[data-name='edit'] button")
+    browser.wait_for("document.querySelector('#changes') && document.readyState === 'complete'")
+
+    assert browser.evaluate("document.querySelector('[name=zone]').value") == "west"
+    assert "North → West" in browser.evaluate("document.querySelector('#changes').textContent")
+    assert browser.errors == []

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from server.engine.effects import is_recorded, to_record
+from server.engine.engine import Engine
+from server.engine.events import RegistryChanged
+from server.engine.registry import Registry, Zone
+from telemetry.point import ZoneId
 from tests.replay.engine_stream import events, run
+from tests.scenarios.town_stream import registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,3 +73,26 @@ def test_the_hash_seed_changes_nothing(whole, hash_seed):
     )
 
     assert done.stdout == hashlib.sha256(whole).hexdigest()
+
+
+def test_a_zone_without_points_comes_and_goes_and_changes_nothing_of_the_others():
+    known = registry(low=368.0)
+    added = Zone(
+        id=ZoneId("a-new-one"),
+        name_zh="新区",
+        name_en="New",
+        timezone="Asia/Shanghai",
+        calendar="cn",
+        inflow=(),
+    )
+    with_it = Registry(zones={**known.zones, added.id: added}, points=known.points)
+    plain = events()
+    edited = list(plain)
+    for place, now in ((len(plain) * 2 // 3, known), (len(plain) // 3, with_it)):
+        edited.insert(place, RegistryChanged(at=plain[place].at, registry=now))
+
+    def said(stream) -> list[tuple[str, str]]:
+        engine = Engine("mainwatch")
+        return [to_record(e) for event in stream for e in engine.apply(event) if is_recorded(e)]
+
+    assert said(edited) == said(plain)

@@ -51,11 +51,24 @@ REFUSALS = {
     "period_short": "expected a period of at least {limit} days, found a shorter one",
     "period_future": "expected a period that is over, found one until {date}",
     "period_old": "the trainer reads the last {limit} days; the period begins on {date}",
+    "period_long": "expected at most {limit} days, found more",
+    "mark_gone": "the mark of {subject} holds no more; look at it again",
+    "marks_many": "{subject}: more than {limit} other marks lie in this stretch",
     "number_form": "expected a number such as 0.28, found {subject}",
     "registry_zone": "{subject}: there is no zone {found}; zones: {known}",
     "registry_limits": "{subject}: the lower limit must lie below the upper one",
     "registry_promise": "{subject} is no pressure, so nothing can be promised there",
     "registry_timezone": "expected a time zone such as Asia/Shanghai, found {subject}",
+    "registry_calendar": "{subject} is no calendar; allowed: {allowed_words}",
+    "registry_names": "{subject} needs a name in Chinese and one in English",
+    "registry_id": "expected 1 to 32 of A-Z, a-z, 0-9, '_' and '-', found {subject}",
+    "registry_within": "{subject}: expected another zone that does not lie in it, found {found}",
+    "registry_taken": "there is a zone {subject} already",
+    "registry_in_use": "{zone} is still in use: {found}",
+    "registry_store": "{subject}: {found} is no level point that is accepted",
+    "registry_floor": "{subject}: expected a pressure above 0 and at most {limit}, found {found}",
+    "registry_floor_of": "{subject} is no pressure, so no law sets it a floor",
+    "registry_unit": "{subject} is no unit of pressure; allowed: {allowed_words}",
     "registry_meter": "{subject}: {found} is no flow point that is accepted",
     "registry_meter_twice": "{subject}: {found} is named twice",
     "figures_changed": "{subject} is gone, or is not what was frozen: its hash is another",
@@ -72,6 +85,16 @@ REFUSALS = {
 }
 """English words by key; the catalogues of the screens have the same keys after `refused.`."""
 
+MALFORMED = frozenset(
+    {
+        *("number_form", "time_form", "registry_zone", "registry_limits", "registry_timezone"),
+        *("registry_calendar", "registry_names", "registry_id", "registry_within"),
+        *("registry_meter", "registry_meter_twice", "registry_store"),
+        *("registry_floor", "registry_floor_of", "registry_promise", "registry_unit"),
+    }
+)
+"""Keys of what could not be done however things stand: what was written cannot be."""
+
 
 class Refused(RefusedCommand):
     """A refusal that can be said in any language: its key and the facts that fill the sentence."""
@@ -80,3 +103,8 @@ class Refused(RefusedCommand):
         super().__init__(REFUSALS[key].format(**facts))
         self.key = key
         self.facts = facts
+
+    @property
+    def is_malformed(self) -> bool:
+        """Say whether what was written is at fault, and not how things stand."""
+        return self.key in MALFORMED

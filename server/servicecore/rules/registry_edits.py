@@ -7,17 +7,21 @@ such an alarm come later, or not at all, is for two persons.
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from server.engine.registry import Point, Registry, Zone
 from server.servicecore.rules.refusal import Refused
-from telemetry.point import PointId, ZoneId
+from telemetry.point import PointId, ZoneId, is_name
 from telemetry.units import Quantity
 
 CALENDARS = ("cn", "it", "none")
+FLOOR_MAX_KPA = 5_000.0
+"""Beyond this no law asks for a pressure; `statute_mpa` of server.toml has the same bound."""
+NAMED_MAX = 5
+"""How many names a refusal tells."""
 PLACE_MAX_M = 1e8
 """Beyond this no coordinate of a map in metres lies, nor any height."""
 PROMISE_MAX_KPA = 5_000.0
@@ -40,12 +44,39 @@ def with_zone(registry: Registry, zone: Zone) -> Registry:
     return Registry(zones={**registry.zones, zone.id: zone}, points=registry.points)
 
 
+def without_zone(registry: Registry, zone: ZoneId) -> Registry:
+    """Return the registry without a zone. Raises `Refused` while points or zones lie in it."""
+    points = [p.id for p in registry.points.values() if p.zone == zone]
+    zones = [z.id for z in registry.zones.values() if z.parent == zone]
+    if points or zones:
+        raise Refused("registry_in_use", zone=zone, found=named(sorted([*zones, *points])))
+    left = {name: z for name, z in registry.zones.items() if name != zone}
+    return Registry(zones=left, points=registry.points)
+
+
+def without_point(registry: Registry, point: PointId) -> Registry:
+    """Return the registry without a point."""
+    left = {name: p for name, p in registry.points.items() if name != point}
+    return Registry(zones=registry.zones, points=left)
+
+
+def named(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are.
+
+    >>> named(["a", "b"]), named(["a", "b", "c", "d", "e", "f", "g"])
+    ('a, b', 'a, b, c, d, e (+2)')
+    """
+    more = f" (+{len(names) - NAMED_MAX})" if len(names) > NAMED_MAX else ""
+    return ", ".join(names[:NAMED_MAX]) + more
+
+
 def check(registry: Registry) -> None:
     """Refuse a registry that the engine could not work with, naming the first mistake."""
     for zone in registry.zones.values():
         _check_zone(zone, registry)
     for point in registry.points.values():
         _check_point(point, registry)
+        _check_floor(point)
 
 
 def _check_point(point: Point, registry: Registry) -> None:
@@ -63,20 +94,38 @@ def _check_point(point: Point, registry: Registry) -> None:
     if point.own_promise_kpa is not None and not 0 < point.own_promise_kpa <= PROMISE_MAX_KPA:
         raise Refused("number_form", subject=f"{point.own_promise_kpa:.10g} kPa")
     if not (point.name_zh.strip() and point.name_en.strip()):
-        raise Refused("fields_missing", subject=point.id, fields="name")
+        raise Refused("registry_names", subject=point.id)
+
+
+def _check_floor(point: Point) -> None:
+    floor = point.statute_kpa
+    if floor is None:
+        return
+    if point.quantity is not Quantity.PRESSURE:
+        raise Refused("registry_floor_of", subject=point.id)
+    if not 0 < floor <= FLOOR_MAX_KPA:
+        limit, found = f"{FLOOR_MAX_KPA / 1000:g} MPa", f"{floor / 1000:.10g} MPa"
+        raise Refused("registry_floor", subject=point.id, limit=limit, found=found)
 
 
 def _check_zone(zone: Zone, registry: Registry) -> None:
+    if not is_name(zone.id):
+        raise Refused("registry_id", subject=zone.id or "-")
     if not (zone.name_zh.strip() and zone.name_en.strip()):
-        raise Refused("fields_missing", subject=zone.id, fields="name")
+        raise Refused("registry_names", subject=zone.id)
     try:
         ZoneInfo(zone.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise Refused("registry_timezone", subject=zone.timezone or "-") from None
     if zone.calendar not in CALENDARS:
-        raise Refused(
-            "not_in_state", subject=zone.id, state=zone.calendar, allowed_words=", ".join(CALENDARS)
-        )
+        words = ", ".join(CALENDARS)
+        raise Refused("registry_calendar", subject=zone.calendar or "-", allowed_words=words)
+    if zone.parent is not None and zone.id in _around(zone, registry):
+        raise Refused("registry_within", subject=zone.id, found=zone.parent)
+    _check_meters(zone, registry)
+
+
+def _check_meters(zone: Zone, registry: Registry) -> None:
     meters = [i.point for i in zone.inflow]
     for inflow in zone.inflow:
         meter = registry.points.get(inflow.point)
@@ -84,6 +133,22 @@ def _check_zone(zone: Zone, registry: Registry) -> None:
             raise Refused("registry_meter", subject=zone.id, found=inflow.point)
         if meters.count(inflow.point) > 1:
             raise Refused("registry_meter_twice", subject=zone.id, found=inflow.point)
+    for store in zone.storage:
+        level = registry.points.get(store.point)
+        if level is None or level.quantity is not Quantity.LEVEL:
+            raise Refused("registry_store", subject=zone.id, found=store.point)
+
+
+def _around(zone: Zone, registry: Registry) -> list[ZoneId]:
+    """Return the zones that a zone lies in, the nearest first; itself where they are a ring."""
+    found: list[ZoneId] = []
+    parent = zone.parent
+    while parent is not None and parent not in found:
+        if parent not in registry.zones:
+            raise Refused("registry_within", subject=zone.id, found=parent)
+        found.append(parent)
+        parent = registry.zones[parent].parent
+    return found
 
 
 def loosened(before: Registry, after: Registry) -> tuple[str, ...]:

@@ -66,6 +66,8 @@ class Verb(StrEnum):
     AGREE = "agree"
     DECLINE = "decline"
     TRAIN = "train"
+    MARK_QUALITY = "mark_quality"
+    TAKE_BACK_MARK = "take_back_mark"
     CHANGE_REGISTRY = "change_registry"
     ORDER = "order"
     EXECUTE = "execute"

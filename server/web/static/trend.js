@@ -17,6 +17,7 @@ export class Trend {
     this.ranges = [...ranges];
     this.range = "1h";
     this.marks = [];
+    this.judged = [];
     select.addEventListener("change", () => this.show(select.value));
     for (const button of this.ranges) {
       button.addEventListener("click", () => this.show(select.value, button.dataset.range));
@@ -37,6 +38,7 @@ export class Trend {
   }
 
   markShown() {
+    document.getElementById("trend-quality").href = `/quality/${this.select.value}`;
     document.querySelector("tr.shown")?.classList.remove("shown");
     document.getElementById(`point-${this.select.value}`)?.classList.add("shown");
   }
@@ -55,6 +57,7 @@ export class Trend {
     const { factor } = this.units();
     const scaled = (numbers) => numbers.map((n) => n * factor);
     this.marks = series.marks;
+    this.judged = series.quality;
     this.data = gapped(series, [scaled(series.low), scaled(series.mean), scaled(series.high)]);
     this.draw();
   }
@@ -108,7 +111,7 @@ export class Trend {
         { label: `${facts.words["js.max"]} (${unit})`, width: 0, points: { show: false }, value: print },
       ],
       bands: [{ series: [3, 1], fill: `${line}40` }],
-      hooks: { draw: [(u) => this.drawMarks(u)] },
+      hooks: { drawClear: [(u) => this.drawJudged(u)], draw: [(u) => this.drawMarks(u)] },
     };
     this.plot?.destroy();
     this.chart.replaceChildren();
@@ -119,6 +122,26 @@ export class Trend {
       this.chart.append(none);
     }
     this.plot = new uPlot(options, this.data, this.chart);
+  }
+
+  // What a quality mark says is not good: shaded, behind the curve, with the words of its quality.
+  drawJudged(u) {
+    const { ctx, bbox } = u;
+    const right = bbox.left + bbox.width;
+    ctx.save();
+    for (const { begin, end, quality } of this.judged) {
+      const from = Math.max(bbox.left, u.valToPos(begin / 1e3, "x", true));
+      const to = Math.min(right, u.valToPos(end / 1e3, "x", true));
+      if (to <= from) continue;
+      ctx.fillStyle = colour("--sunk");
+      ctx.fillRect(from, bbox.top, Math.max(2, to - from), bbox.height);
+      ctx.fillStyle = colour("--soft");
+      ctx.font = `${12 * devicePixelRatio}px system-ui`;
+      const words = facts.words[`js.quality_${quality}`];
+      if (ctx.measureText(words).width + 8 > to - from) continue;
+      ctx.fillText(words, from + 4, bbox.top + bbox.height - 6 * devicePixelRatio);
+    }
+    ctx.restore();
   }
 
   drawMarks(u) {

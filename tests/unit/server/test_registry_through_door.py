@@ -15,7 +15,7 @@ from server.intake.journal_reader import JournalReader
 from server.intake.loop import Intake
 from server.servicecore.desk import Desk
 from server.servicecore.door_client import DoorClient
-from server.servicecore.registry_acts import PointEdit
+from server.servicecore.registry_acts import PointEdit, ZoneEdit
 from server.servicecore.rulebook import RuleBook
 from server.servicecore.rules import registry_edits
 from tests.replay.journal_replay import replayed
@@ -112,6 +112,34 @@ def test_an_edit_reaches_engine_and_journal_and_outlives_restarts_and_another_to
     recorded = list(replayed(tmp_path / "journal.db"))
     assert recorded == list(replayed(tmp_path / "journal.db", (7, 3)))
     assert any("CommandDone" in line for line in recorded)
+
+
+def test_a_zone_comes_takes_a_point_in_and_goes_in_engine_journal_and_replay(tmp_path):
+    config = load(toml(tmp_path, low=280.0), ServerConfig)
+    west = ZoneEdit(name_zh="西区", name_en="West", timezone="Asia/Shanghai", calendar="cn")
+    there = PointEdit(zone="west", name_zh="压力", name_en="Pressure", low=280.0)
+
+    async def change(desk: Desk, door) -> None:
+        acts = desk.registry_acts
+        await acts.add_zone("west", west, actor="Eng", reason="a new estate")
+        await until(lambda: "west" in door.registry.zones)
+        await acts.edit_point(P, there, actor="Eng", reason="re-cut")
+        await until(lambda: door.registry.points[P].zone == "west")
+        await acts.retire_zone("north", actor="Eng", reason="nothing is left in it")
+        await until(lambda: "north" not in door.registry.zones)
+        waiting = await desk.commands()
+        while waiting:  # answered once the engine has said so
+            await asyncio.sleep(0.02)
+            waiting = await desk.commands()
+        assert door.registry == await desk.registry()
+
+    asyncio.run(together(tmp_path, config, change))
+
+    events = JournalReader(tmp_path / "journal.db").read()
+    told = [sorted(e.registry.zones) for _, e in events if isinstance(e, RegistryChanged)]
+    assert told == [["north"], ["north", "west"], ["north", "west"], ["west"]]
+    recorded = list(replayed(tmp_path / "journal.db"))
+    assert recorded == list(replayed(tmp_path / "journal.db", (7, 3)))
 
 
 def test_a_journal_put_back_from_before_an_edit_is_told_of_it(tmp_path):

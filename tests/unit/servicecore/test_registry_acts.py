@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from server.engine.registry import Registry
 from server.servicecore.desk import Desk
 from server.servicecore.door_client import DoorClient
+from server.servicecore.plans import Planned
 from server.servicecore.registry_acts import PointEdit, ZoneEdit
 from server.servicecore.rules import registry_edits as rules
 from server.servicecore.rules.permissions import Actor, Role
 from server.servicecore.rules.refusal import Refused
+from telemetry.instant import HOUR_MS
 from tests.support.plant import AT, Journal, registry, seen
 
 P, FLOW = "north-12/pressure", "north-inlet/flow"
@@ -124,7 +126,7 @@ def test_an_agreement_to_what_has_moved_on_is_refused(run):
         (wanted(low=float("nan")), "expected a number"),
         (wanted(low=280.0, x=float("inf")), "expected a number"),
         (wanted(low=280.0, zone="nowhere"), "there is no zone nowhere; zones: east, north, south"),
-        (wanted(low=280.0, name_en=" "), "lacks mandatory fields"),
+        (wanted(low=280.0, name_en=" "), "needs a name in Chinese and one in English"),
     ],
 )
 def test_an_edit_that_the_engine_could_not_work_with_is_refused(run, edit, words):
@@ -215,6 +217,157 @@ def test_toml_seeds_an_empty_registry_only_and_is_taken_again_by_hand(run):
 
     assert (first, again) == ((True, ()), (False, (f"point {P}",)))
     assert (kept, is_file, left) == (300.0, True, ())
+
+
+def new_zone(**more) -> ZoneEdit:
+    facts = {"name_zh": "西区", "name_en": "West", "timezone": "Asia/Shanghai", "calendar": "cn"}
+    return ZoneEdit(**{**facts, **more})
+
+
+def test_a_zone_is_added_and_points_are_put_into_it(run):
+    async def act(desk: Desk):
+        await seeded(desk)
+        acts = desk.registry_acts
+        edit = new_zone(within="north", inflow=((FLOW, -1),))
+        change = await acts.add_zone(" west ", edit, actor=ENGINEER, reason="a new estate")
+        entry = (await desk.looks.trail()).entries[0]
+        await acts.edit_point(P, wanted(zone="west", low=280.0), actor=ENGINEER, reason="re-cut")
+        known = await desk.registry()
+        return change, entry, known.zones["west"], known.points[P].zone, await commands(desk)
+
+    change, entry, zone, of_point, queued = run(act)
+
+    assert (zone.name_en, zone.timezone, zone.calendar) == ("West", "Asia/Shanghai", "cn")
+    assert (zone.parent, [(i.point, i.sign) for i in zone.inflow]) == ("north", [(FLOW, -1)])
+    assert of_point == "west"
+    assert (entry.actor, entry.reason, entry.data["change"]) == ("Eng", "a new estate", change)
+    assert (entry.data["before"], entry.data["after"]["name_en"]) == ({}, "West")
+    assert queued[0] == ("change_registry", "zone west", "Eng")
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "words"),
+    [
+        ("north", {}, "there is a zone north already"),
+        ("the west", {}, "expected 1 to 32 of A-Z"),
+        (" ", {}, "expected 1 to 32 of A-Z"),
+        ("west", {"name_zh": " "}, "west needs a name in Chinese and one in English"),
+        ("west", {"timezone": "Beijing time"}, "expected a time zone"),
+        ("west", {"calendar": ""}, "allowed: cn, it, none"),
+        ("west", {"within": "atlantis"}, "that does not lie in it, found atlantis"),
+        ("west", {"within": "west"}, "that does not lie in it, found west"),
+        ("west", {"storage": ((P, 20.0),)}, "is no level point that is accepted"),
+    ],
+)
+def test_a_new_zone_that_cannot_be_is_refused(run, name, edit, words):
+    async def act(desk: Desk):
+        await seeded(desk)
+        with pytest.raises(Refused, match=words):
+            await desk.registry_acts.add_zone(name, new_zone(**edit), actor=ENGINEER, reason="x")
+        return await desk.registry() == limited(280.0), await commands(desk)
+
+    assert run(act) == (True, [])
+
+
+def test_zones_that_would_lie_in_each_other_are_refused(run):
+    async def act(desk: Desk):
+        await seeded(desk)
+        acts = desk.registry_acts
+        await acts.edit_zone("north", new_zone(within="east"), actor=ENGINEER, reason="x")
+        with pytest.raises(Refused, match="east: expected another zone that does not lie in it"):
+            await acts.edit_zone("east", new_zone(within="north"), actor=ENGINEER, reason="x")
+        await acts.edit_zone("north", new_zone(name_en="N"), actor=ENGINEER, reason="renamed")
+        kept = (await desk.registry()).zones["north"]
+        await acts.edit_zone("north", new_zone(within=""), actor=ENGINEER, reason="alone")
+        return kept, (await desk.registry()).zones["north"].parent
+
+    kept, after = run(act)
+
+    assert (kept.name_en, kept.parent, after) == ("N", "east", None)
+
+
+def test_a_zone_is_retired_when_nothing_is_left_in_it_and_goes_on_when_it_comes_back(run):
+    async def act(desk: Desk):
+        await seeded(desk)
+        acts = desk.registry_acts
+        with pytest.raises(Refused, match=r"north is still in use: north-12/pressure, .*"):
+            await acts.retire_zone("north", actor=ENGINEER, reason="re-cut")
+        await acts.add_zone("west", new_zone(), actor=ENGINEER, reason="x")
+        await acts.edit_zone("east", new_zone(within="west"), actor=ENGINEER, reason="x")
+        with pytest.raises(Refused, match="west is still in use: east"):
+            await acts.retire_zone("west", actor=ENGINEER, reason="re-cut")
+        await acts.edit_zone("east", new_zone(within=""), actor=ENGINEER, reason="x")
+        with pytest.raises(Refused, match="say why"):
+            await acts.retire_zone("west", actor=ENGINEER, reason=" ")
+        with pytest.raises(Refused, match="changed meanwhile"):
+            await acts.retire_zone("west", actor=ENGINEER, reason="x", version=1)
+        await acts.retire_zone("west", actor=ENGINEER, reason="a slip")
+        gone = "west" in (await desk.registry()).zones
+        with pytest.raises(Refused, match="there is no west"):
+            await acts.retire_zone("west", actor=ENGINEER, reason="x")
+        await acts.add_zone("west", new_zone(), actor=ENGINEER, reason="after all")
+        return gone, "west" in (await desk.registry()).zones, await commands(desk)
+
+    gone, back, queued = run(act)
+
+    assert (gone, back) == (False, True)
+    assert [s for _, s, _ in queued].count("zone west") == 3
+
+
+def test_a_zone_in_which_something_is_under_way_is_not_retired(run, clock):
+    async def act(desk: Desk):
+        await seeded(desk)
+        acts = desk.registry_acts
+        await acts.add_zone("west", new_zone(), actor=ENGINEER, reason="x")
+        work = await desk.plans.plan(
+            Planned(zone="west", start=AT, end=AT + HOUR_MS, cause="main", plan="by night"),
+            actor="Li",
+        )
+        with pytest.raises(Refused, match=f"west is still in use: {work}"):
+            await acts.retire_zone("west", actor=ENGINEER, reason="x")
+        await desk.plans.call_off(work, actor="Li", text="not now")
+        order = await desk.plans.order(
+            kind="valve", station="V", unit="1", act="close", actor="Li", reason="x", zone="west"
+        )
+        await desk.plans.execute(order, actor="Li", by="Wang", at=AT)
+        with pytest.raises(Refused, match=f"west is still in use: {order}"):
+            await acts.retire_zone("west", actor=ENGINEER, reason="x")
+        clock.at += 4 * HOUR_MS  # what it did is habit by then
+        await acts.retire_zone("west", actor=ENGINEER, reason="x")
+        return "west" in (await desk.registry()).zones
+
+    assert not run(act)
+
+
+def test_only_engineers_add_and_retire_zones(run):
+    async def act(desk: Desk):
+        await seeded(desk)
+        dispatcher = Actor(name="Li", roles=frozenset({Role.DISPATCHER}))
+        with pytest.raises(Refused, match="may not do this"):
+            await desk.registry_acts.add_zone("west", new_zone(), actor=dispatcher, reason="x")
+        with pytest.raises(Refused, match="may not do this"):
+            await desk.registry_acts.retire_zone("south", actor=dispatcher, reason="x")
+
+    run(act)
+
+
+def test_a_point_is_retired_by_two_where_it_has_a_must_alarm_limit(run):
+    async def act(desk: Desk):
+        await seeded(desk)
+        acts, other = desk.registry_acts, "north-27/pressure"
+        with pytest.raises(Refused, match=f"north: {FLOW} is no flow point"):
+            await acts.retire_point(FLOW, actor=ENGINEER, reason="x")
+        await acts.retire_point(other, actor=ENGINEER, reason="dismantled")
+        change = await acts.retire_point(P, actor=ENGINEER, reason="dismantled")
+        waits = P in (await desk.registry()).points
+        await acts.decide(change, actor=SECOND, is_agreed=True)
+        known = await desk.registry()
+        return waits, {P, other} & set(known.points), len(known.points), await commands(desk)
+
+    waits, left, count, queued = run(act)
+
+    assert (waits, left, count) == (True, set(), len(registry().points) - 2)
+    assert [s for _, s, _ in queued] == ["point north-27/pressure", f"point {P}"]
 
 
 LIMIT = st.one_of(st.none(), st.floats(0, 999))

@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from server.config import PageSection
 from server.servicecore.rules.permissions import Role
 from tests.support.books import book
@@ -22,6 +24,7 @@ ZONE = {
     "inflow": "north-inlet/flow\n-east-inlet/flow",
     "text": "a second meter",
 }
+ENGLISH = {"accept-language": "en"}
 WRONG = (
     {"low": "0,28"},
     {"low": "nan"},
@@ -70,7 +73,7 @@ def test_what_cannot_be_is_refused_with_its_reason_and_what_was_typed(browse):
 
     answers, missing, known = browse(act)
 
-    assert [a.status_code for a in answers] == [409] * 5
+    assert [a.status_code for a in answers] == [422] * 5
     words = ("found 0,28", "found nan", "must lie below", "no zone atlantis", "found far")
     assert [w for w, a in zip(words, answers, strict=True) if w not in told(a.text)] == []
     assert 'value="0,28"' in answers[0].text
@@ -96,6 +99,184 @@ def test_a_zones_meters_and_calendar_are_edited_and_the_page_tells_what_changed(
     assert "Meters: north-inlet/flow 1 → north-inlet/flow 1; east-inlet/flow -1" in page
     assert 'id="queued"' in page  # no engine here
     assert 'id="differences"' in page  # the file says otherwise now
+
+
+NEW = {
+    "id": "west",
+    "name_zh": "西区",
+    "name_en": "West",
+    "timezone": "Asia/Shanghai",
+    "calendar": "cn",
+    "within": "north",
+    "text": "a new estate",
+}
+
+
+def test_a_zone_is_added_filled_and_retired_by_forms(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        before = (await browser.get("/registry")).text
+        done = await post(browser, "/registry/zones/add", **NEW)
+        taken = await post(browser, "/registry/zones/add", **NEW)
+        wrong = await post(browser, "/registry/zones/add", **{**NEW, "id": "w.", "within": ""})
+        moved = await post(browser, f"{PLACE}/edit", **{**EDIT, "zone": "west"})
+        page = (await browser.get("/registry/zones/west")).text
+        place = "/registry/zones/west/retire"
+        early = await post(browser, place, text="re-cut")
+        await post(browser, f"{PLACE}/edit", **EDIT)
+        stale = await post(browser, place, text="re-cut", version="1")
+        gone = await post(browser, place, text="re-cut")
+        after = (await browser.get("/registry")).text
+        return before, (done, moved, gone), (taken, wrong), page, (early, stale), after
+
+    before, done, refused, page, not_yet, after = browse(act)
+
+    assert 'action="/registry/zones/add"' in before
+    assert '<option value="north" selected>North</option>' in page
+    assert 'value="Asia/Shanghai"' in before  # where the others are
+    assert [(a.status_code, a.headers["location"]) for a in done] == [
+        (303, "/registry"),
+        (303, PLACE),
+        (303, "/registry"),
+    ]
+    assert [a.status_code for a in refused] == [409, 422]
+    assert "there is a zone west already" in told(refused[0].text)
+    assert "found w." in told(refused[1].text)
+    assert 'value="w."' in refused[1].text
+    assert 'action="/registry/zones/west/retire"' in page
+    assert "Lies in zone: – → North" in page
+    assert [a.status_code for a in not_yet] == [409, 409]
+    assert f"West is still in use: {P}" in told(not_yet[0].text)
+    assert "changed meanwhile" in told(not_yet[1].text)
+    assert 'href="/registry/zones/west"' not in after
+    assert "Lies in zone: North → –" in after
+
+
+def test_a_zone_is_taken_out_of_another_by_its_form(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        place = "/registry/zones/north/edit"
+        await post(browser, place, **{**ZONE, "within": "east"})
+        put = (await desk.registry()).zones["north"].parent
+        out = await post(browser, place, **{**ZONE, "within": "-"})
+        return put, out.status_code, (await desk.registry()).zones["north"].parent
+
+    assert browse(act) == ("east", 303, None)
+
+
+def test_a_statutory_floor_is_written_in_the_readers_unit_and_loosened_by_two(browse):
+    async def act(browser, desk):
+        await on_shift(browser, "Eng")
+        place = f"{PLACE}/floor"
+        await browser.get("/pressure/MPa")
+        empty = (await browser.get(PLACE)).text
+        done = await post(browser, place, statute="0.14", unit="MPa", text="CJ/T 316")
+        page, every = (await browser.get(PLACE)).text, (await browser.get("/registry")).text
+        stale = await post(browser, place, statute="0.2", unit="MPa", text="x", version="1")
+        less = await post(browser, place, statute="0.12", unit="MPa", text="a slip?")
+        floor = (await desk.registry()).points[P].statute_kpa
+        (waiting,) = await desk.registry_acts.waiting()
+        entry = (await desk.looks.trail()).entries[0]
+        return empty, (done, less), page, every, stale, floor, waiting, entry
+
+    empty, done, page, every, stale, floor, waiting, entry = browse(act)
+
+    assert "What the law asks for at this place, in MPa" in empty
+    assert [(a.status_code, a.headers["location"]) for a in done] == [(303, PLACE)] * 2
+    assert 'name="statute" value="0.14"' in page
+    assert "Statutory pressure: 0.1400 MPa" in page
+    assert "Statutory pressure: – → 0.1400 MPa" in every
+    assert '<td class="number">0.1400</td>' in every
+    assert (stale.status_code, "changed meanwhile" in told(stale.text)) == (409, True)
+    assert (floor, waiting.by, waiting.reason) == (140.0, "Eng", "a slip?")
+    assert waiting.loosened == [f"{P} statute"]
+    assert (entry.actor, entry.reason) == ("Eng", "a slip?")
+
+
+@pytest.mark.parametrize(
+    ("point", "wrong", "words"),
+    [
+        (P, {"statute": "140", "unit": "MPa"}, "at most 5 MPa, found 140 MPa"),
+        (P, {"statute": "0"}, "above 0"),
+        (P, {"statute": "-0.1", "unit": "bar"}, "above 0"),
+        (P, {"statute": "0,14", "unit": "MPa"}, "found 0,14"),
+        (P, {"statute": "nan", "unit": "MPa"}, "found nan"),
+        (P, {"statute": "140", "unit": "m3/h"}, "is no unit of pressure; allowed: MPa, kPa, bar"),
+        ("north-inlet/flow", {"statute": "140"}, "is no pressure, so no law sets it a floor"),
+    ],
+)
+def test_a_floor_that_cannot_be_is_refused_by_page_and_api_in_the_same_words(
+    browse, point, wrong, words
+):
+    async def act(browser, desk):
+        await on_shift(browser)
+        place = f"/registry/points/{point}/floor"
+        page = await post(browser, place, text="x", **wrong)
+        body = {"actor": "Eng", "text": "x", **wrong}
+        api = await browser.post(f"/api/v1{place}", json=body, headers=ENGLISH)
+        return page, api, await desk.registry()
+
+    page, api, known = browse(act)
+
+    assert (page.status_code, api.status_code, known) == (422, 422, registry())
+    assert words in told(page.text)
+    assert api.json()["detail"] == told(page.text)
+
+
+def test_a_point_is_retired_by_a_form_and_the_list_has_it_no_more(browse):
+    async def act(browser, desk):
+        await on_shift(browser)
+        stale = await post(browser, f"{PLACE}/retire", text="x", version="1")
+        done = await post(browser, f"{PLACE}/retire", text="dismantled")
+        page = (await browser.get("/registry")).text
+        return stale, done, page, (await browser.get(PLACE)).text, await desk.registry()
+
+    stale, done, page, alone, known = browse(act)
+
+    assert (stale.status_code, done.status_code) == (409, 303)
+    assert P not in known.points
+    assert f'<a href="{PLACE}">{P}</a> <em class="tag">in test' in page  # it still speaks
+    assert "retire" not in alone
+
+
+def test_programs_add_and_retire_zones_with_the_words_of_the_pages(browse):
+    async def act(browser, desk):
+        api = "/api/v1/registry/zones"
+        body = {"actor": "Eng", **NEW}
+        wrong = await browser.post(f"{api}/add", json={**body, "timezone": "x"}, headers=ENGLISH)
+        done = await browser.post(f"{api}/add", json=body)
+        taken = await browser.post(f"{api}/add", json=body, headers=ENGLISH)
+        less = await browser.post(f"{api}/add", json={"actor": "Eng", "id": "west"})
+        gone = await browser.post(f"{api}/west/retire", json={"actor": "Eng", "text": "a slip"})
+        return wrong, done, taken, less, gone, await desk.registry()
+
+    wrong, done, taken, less, gone, known = browse(act)
+
+    assert (wrong.status_code, wrong.json()["detail"]) == (
+        422,
+        "expected a time zone such as Asia/Shanghai, found x",
+    )
+    assert (done.status_code, done.json()["result"]) == (200, "RC-000001")
+    assert (taken.status_code, taken.json()["detail"]) == (409, "there is a zone west already")
+    assert (less.status_code, gone.status_code, known) == (422, 200, registry())
+
+
+def test_who_may_not_edit_is_shown_no_form_and_refused(browse):
+    async def act(browser, desk):
+        await join(desk, "li", Role.DISPATCHER)
+        await enter(browser, "li")
+        page = (await browser.get("/registry")).text
+        zone = (await browser.get("/registry/zones/north")).text
+        add = await browser.post("/registry/zones/add", data=NEW, headers=HERE)
+        foreign = await browser.post("/registry/zones/add", data=NEW)
+        return page + zone, add, foreign, await desk.registry()
+
+    pages, add, foreign, known = browse(act, PAGE)
+
+    assert "/registry/zones/add" not in pages
+    assert "/registry/zones/north/retire" not in pages
+    assert (add.status_code, foreign.status_code) == (409, 403)
+    assert known == registry()
 
 
 def test_a_looser_limit_waits_on_the_page_until_a_second_engineer_agrees(browse):

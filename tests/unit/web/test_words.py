@@ -9,8 +9,9 @@ import pytest
 
 from server.balance.nights import USE_SOURCES
 from server.balance.notes import LACKS
+from server.engine.detectors.symptoms import Symptom
 from server.engine.effects import AlarmKind
-from server.servicecore import contacts, plans, shifts
+from server.servicecore import contacts, marking, plans, shifts
 from server.servicecore.rulebook import load_policy, policy_files
 from server.servicecore.rules import incident, kpi, registry_edits
 from server.servicecore.rules.alarms import Shown
@@ -31,6 +32,7 @@ from server.servicecore.rules.workorder import (
 from server.web import (
     acts_cases,
     acts_learning,
+    acts_marks,
     acts_orders,
     acts_registers,
     acts_registry,
@@ -51,7 +53,14 @@ SOURCES = {
 }
 TABLES = [
     table
-    for module in (acts_cases, acts_learning, acts_orders, acts_registers, acts_registry)
+    for module in (
+        acts_cases,
+        acts_learning,
+        acts_marks,
+        acts_orders,
+        acts_registers,
+        acts_registry,
+    )
     for name, table in vars(module).items()
     if isinstance(table, dict) and all(isinstance(act, Act) for act in table.values())
 ]
@@ -131,7 +140,11 @@ def derived_of_registers() -> set[str]:
         *(f"label.{f}" for f in ("promise", "statute")),
         *(f"way.{w}" for w in ("lower", "higher")),
         *(f"work.{s}" for s in ("planned", "begun", "ended", "cancelled")),
-        *(f"text.{name}" for name in acts_learning.LEARNING_ACTS),
+        *(f"text.{name}" for name in (*acts_learning.LEARNING_ACTS, *acts_marks.MARK_ACTS)),
+        *(f"text.{name}" for name in ("add", "floor", "retire")),
+        *(f"quality.{q}" for q in (*marking.QUALITIES, "measured")),
+        *(f"js.quality_{q}" for q in marking.QUALITIES),
+        *(f"symptom.{s}" for s in Symptom),
         *(f"{m}.{s}" for m in ("learning", "learnt") for s in ("learning", "ready", "off")),
         *(f"calendar.{c}" for c in registry_edits.CALENDARS),
         *(f"change.{s}" for s in ("waiting", "done", "declined")),
