@@ -53,12 +53,10 @@ class Days:
     def is_odd(self, day: int) -> bool:
         """Say whether little is known of a day: a holiday or its eve, or a weekend that is worked.
 
-        There are too few of them to learn from.
+        There are too few of them to learn from. Christmas on a Saturday is no usual Saturday.
         """
-        return self._is_holiday(day) or self._is_holiday(day + 1) or day in self.calendar.worked
-
-    def _is_holiday(self, day: int) -> bool:
-        return day in self.calendar.off and weekday_of(day) < SATURDAY
+        off = self.calendar.off
+        return day in off or day + 1 in off or day in self.calendar.worked
 
     def start(self, day: int) -> Instant:
         """Return the instant at which a day begins."""

@@ -43,13 +43,16 @@ REMEMBERED = 90
 """Days of its own deviations that a zone's threshold is set by."""
 
 THRESHOLD_MIN, THRESHOLD_MAX = 12.0, 60.0
-UNPROVEN = 13.0
+UNPROVEN = 20.0
 """The threshold until two weeks of deviations are known."""
 
 PROVEN = 14
 
 GROWTH = 2.75
 """Threshold over the long-run variance of a zone's deviations."""
+
+SLOW_MIN, SLOW_MAX, SLOW_GROWTH = 60.0, 120.0, 7.0
+"""The same of the slow sum, whose threshold is the least one until deviations are known."""
 
 ODD = 3.0
 """How much wider sigma is on days of which little is known: holidays and their eves."""
@@ -239,12 +242,14 @@ class Trainer:
             if not isnan(level)
         ]
         judged = [d for d in sorted(diary.off) if day - REMEMBERED <= d < day and len(diary.off[d])]
+        means = [diary.mean_off[d] for d in judged]
         return {
             "begin": -(-days.start(day) // HOUR_MS) * HOUR_MS,
             "expected": expected,
             "sigma": sigma,
             "levels": levels[-2 * LEVEL_DAYS :],
-            "threshold": _rounded(threshold_of([diary.mean_off[d] for d in judged])),
+            "threshold": _rounded(threshold_of(means)),
+            "slow_threshold": _rounded(slow_threshold_of(means)),
             "past_days": len(judged),
             "past_alarms": sum(diary.alarms[d] for d in judged),
         }
@@ -282,17 +287,31 @@ def _known(diary: _Diary, chosen: Iterable[int]) -> int:
 
 
 def threshold_of(means: list[float]) -> float:
-    """Return the CUSUM's threshold in sigmas, from how far each past day was off in the mean.
+    """Return the quick CUSUM's threshold in sigmas, from how far each past day was off in the mean.
 
     What a sum of deviations reaches by chance grows with their variance in the long run, which is
     24 times that of daily means: a sum with drift -k and variance v passes h by chance as often as
     exp(-2kh/v) says (docs/detection.md).
     """
+    variance = _variance_of(means)
+    return (
+        UNPROVEN if isnan(variance) else min(max(GROWTH * variance, THRESHOLD_MIN), THRESHOLD_MAX)
+    )
+
+
+def slow_threshold_of(means: list[float]) -> float:
+    """Return that of the slow CUSUM."""
+    variance = _variance_of(means)
+    known = 0.0 if isnan(variance) else SLOW_GROWTH * variance
+    return min(max(known, SLOW_MIN), SLOW_MAX)
+
+
+def _variance_of(means: list[float]) -> float:
+    """Return the long-run variance of hourly deviations in sigmas²; NaN of too few days."""
     known = [mean for mean in means if not isnan(mean)]
     if len(known) < PROVEN:
-        return UNPROVEN
-    variance = 24 * (MAD * float(np.median(np.abs(known)))) ** 2
-    return float(np.clip(GROWTH * variance, THRESHOLD_MIN, THRESHOLD_MAX))
+        return nan
+    return 24 * (MAD * float(np.median(np.abs(known)))) ** 2
 
 
 def mean_off(day: Floats) -> float:

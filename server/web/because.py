@@ -8,6 +8,7 @@ import re
 from datetime import datetime
 
 from server.web.meter_words import METER_SENTENCES
+from server.web.rise_words import RISE_SENTENCES
 from server.web.screen import Screen
 from telemetry.units import quantity_of
 
@@ -85,6 +86,7 @@ _SENTENCES = {
     "fact.alarm_restless": r"(?P<subject>\S+) is not calm for long enough",
     "fact.still_active": r"(?P<subject>\S+) cannot be closed while (?P<alarms>.+) is active",
     **METER_SENTENCES,
+    **RISE_SENTENCES,
 }
 
 _KNOWN = {

@@ -6,6 +6,7 @@ it takes from the last days that are not under suspicion.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ LEVEL_DAYS = 7
 class Forecast:
     """Hours from `begin` on: expected m³/h about the day's level, and sigma in m³/h; NaN: unknown.
 
-    `levels` are (start of a day, its level in m³/h), oldest first. `threshold` is that of the CUSUM
-    in sigmas; in `past_days` of the zone's own past it would have told `past_alarms`.
+    `levels` are (start of a day, its level in m³/h), oldest first. `threshold` is that of the quick
+    CUSUM in sigmas, `slow_threshold` that of the slow one; in `past_days` of the zone's own past
+    the two would have told `past_alarms`.
     """
 
     begin: int
@@ -34,6 +36,7 @@ class Forecast:
     sigma: Floats
     levels: tuple[tuple[int, float], ...]
     threshold: float
+    slow_threshold: float
     past_days: int
     past_alarms: int
 
@@ -49,6 +52,7 @@ class Forecast:
             sigma=_floats(told["sigma"]),
             levels=tuple((int(day), float(level)) for day, level in told["levels"]),
             threshold=float(told["threshold"]),
+            slow_threshold=float(told.get("slow_threshold", inf)),  # none in those of older code
             past_days=int(told["past_days"]),
             past_alarms=int(told["past_alarms"]),
         )

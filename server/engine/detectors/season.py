@@ -1,12 +1,15 @@
-"""One zone's net inflow against its habit: a CUSUM of hourly deviations (Page 1954), both ways.
+"""One zone's net inflow against its habit: CUSUMs of hourly deviations (Page 1954).
 
-Input: the hour's net inflow in sigmas from what the zone's forecast says. A rise is told when the
-sum passes the zone's own threshold and when it looks like water that runs away: steady, and no
-better explained by customers who all use more. A leak of constant size is steady whatever the hour;
-demand grows in proportion to itself. Afterwards the zone rests until its level is known again.
+Input: the hour's net inflow in sigmas from what the zone's forecast says. Two sums look for a rise.
+The quick one has a high reference and is told within hours, when it looks like water that runs
+away: steady, and no better explained by customers who all use more. A leak of constant size is
+steady whatever the hour; demand grows in proportion to itself. The slow one has a low reference and
+a high threshold: it finds in days what is small against the noise of its zone, and asks for a part
+of the inflow instead of a shape. Afterwards the zone rests until its level is known again.
 
-Source: the sum is that of Page (1954), the clipping of Huber (1964); the test of the shape is our
-own. docs/detection.md tells why the figures are what they are.
+Source: the sums are those of Page (1954), the clipping of Huber (1964), two references under one
+budget of alarms after Sparks (2000); the test of the shape is our own.
+docs/detection.md tells why the figures are what they are.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +20,10 @@ from server.engine.effects import AlarmKind
 from telemetry.instant import DAY_MS, HOUR_MS, Instant
 
 REFERENCE = 1.5
-"""k: sigmas that an hour may deviate without adding to the sum."""
+"""k: sigmas that an hour may deviate without adding to the quick sum, or to that of a fall."""
+
+SLOW_REFERENCE = 1.0
+"""The same of the slow sum: half of a rise of two sigmas, a fifth of the inflow of noisy zones."""
 
 CLIP = 4.0
 """An hour counts for no more sigmas than this (Huber): no single one raises an alarm."""
@@ -26,7 +32,7 @@ FREEZE = 0.3
 """Of the threshold: a sum beyond it puts the days since its start under suspicion."""
 
 SUSPECT_MAX_MS = 7 * DAY_MS
-REST_MS = 4 * DAY_MS
+REST_MS = 3 * DAY_MS
 """After an alarm nothing is told for so long: so many days show the new level."""
 
 SHAPE_HOURS = 48
@@ -40,9 +46,12 @@ DOUBT = 2.0
 CAP = 3.0
 """Of the threshold: where the sum stays while its shape is not that of a leak."""
 
-SLOW_MS = 36 * HOUR_MS
-SLOW = 2.0
-"""Times the threshold for a sum that took longer: seasons drift, and weak rises need more proof."""
+QUICK_MS = 12 * HOUR_MS
+LATE = 2.0
+"""Times the threshold for a quick sum that took longer: weak rises are the slow sum's business."""
+
+SLOW_SHARE = 0.1
+"""Of the day's level: a slow rise of less may be the season's drift, and waits."""
 
 GROWN_MS = DAY_MS
 """A rise that took longer than this is growth of what is already told in the zone."""
@@ -73,15 +82,19 @@ class Told:
     at: Instant
 
 
+QUICK, FALL, SLOW = range(3)
+_WAYS = ((1.0, REFERENCE), (-1.0, REFERENCE), (1.0, SLOW_REFERENCE))
+
+
 class Season:
-    """The CUSUM of one zone and what it has told. Silent until a forecast is published."""
+    """The CUSUMs of one zone and what it has told. Silent until a forecast is published."""
 
     def __init__(self, zone: str) -> None:
         self.zone = zone
         self.forecast: Forecast | None = None
         self.level = 0.0
-        self._sums = [0.0, 0.0]
-        self._starts = [Instant(0), Instant(0)]
+        self._sums = [0.0] * len(_WAYS)
+        self._starts = [Instant(0)] * len(_WAYS)
         self._since = Instant(0)
         self._rests_until = Instant(0)
         self._seen: list[Seen] = []
@@ -102,10 +115,11 @@ class Season:
 
     def _suspect(self, at: Instant, forecast: Forecast) -> Instant:
         """Return from when on days are under suspicion: where a sum that is pending began."""
+        limits = (forecast.threshold, forecast.threshold, forecast.slow_threshold)
         pending = [
             start
-            for total, start in zip(self._sums, self._starts, strict=True)
-            if total > FREEZE * forecast.threshold and at - start <= SUSPECT_MAX_MS
+            for total, start, limit in zip(self._sums, self._starts, limits, strict=True)
+            if total > FREEZE * limit and at - start <= SUSPECT_MAX_MS
         ]
         return min(pending, default=at)
 
@@ -122,32 +136,41 @@ class Season:
         assert self.forecast is not None
         self._seen = [*self._seen[1 - SHAPE_HOURS :], seen]
         if self.rests(at):
-            self._sums = [0.0, 0.0]
+            self._sums = [0.0] * len(_WAYS)
             return []
+        self._add(seen, common)
+        threshold = self.forecast.threshold
+        is_late = at - self._starts[QUICK] > QUICK_MS
+        if self._sums[QUICK] > threshold * (LATE if is_late else 1.0):
+            estimate = leak_of([s for s in self._seen if s.start > self._starts[QUICK]])
+            if estimate is not None:
+                return [self._rise(QUICK, estimate, seen, at=at)]
+            self._sums[QUICK] = min(self._sums[QUICK], CAP * threshold)
+        if self._sums[SLOW] > self.forecast.slow_threshold:
+            estimate = mean_above([s for s in self._seen if s.start >= self._starts[SLOW]])
+            if estimate > SLOW_SHARE * abs(self.level):
+                return [self._rise(SLOW, estimate, seen, at=at)]
+            self._sums[SLOW] = self.forecast.slow_threshold
+        if self._sums[FALL] > threshold:
+            self._rest(self._starts[FALL], at)
+        return []
+
+    def _add(self, seen: Seen, common: float) -> None:
+        """Add an hour to the sums."""
         z = seen.above / seen.sigma - common
         z = min(max(z, -CLIP), CLIP)
-        for way, sign in enumerate((1.0, -1.0)):
-            total = max(0.0, self._sums[way] + sign * z - REFERENCE)
+        for way, (sign, reference) in enumerate(_WAYS):
+            total = max(0.0, self._sums[way] + sign * z - reference)
             if total > 0.0 and self._sums[way] == 0.0:
                 self._starts[way] = Instant(seen.start)
             self._sums[way] = total
-        threshold = self.forecast.threshold
-        is_slow = at - self._starts[0] > SLOW_MS
-        if self._sums[0] > threshold * (SLOW if is_slow else 1.0):
-            estimate = leak_of([s for s in self._seen if s.start > self._starts[0]])
-            if estimate is not None:
-                return [self._rise(estimate, seen, at=at)]
-            self._sums[0] = min(self._sums[0], CAP * threshold)
-        if self._sums[1] > threshold:
-            self._rest(self._starts[1], at)
-        return []
 
-    def _rise(self, estimate: float, seen: Seen, *, at: Instant) -> Finding:
-        onset = self._starts[0]
+    def _rise(self, way: int, estimate: float, seen: Seen, *, at: Instant) -> Finding:
+        onset = self._starts[way]
         hours = round((at - onset) / HOUR_MS)
         assert self.forecast is not None
         because = (
-            self._words(estimate, seen, hours),
+            self._words(way, estimate, hours),
             f"last hour {seen.expected + seen.above:.1f} m³/h, usual {seen.expected:.1f} m³/h",
             f"the zone's own past would bring {self.forecast.alarms_a_year:.1f} such alarms a year",
         )
@@ -177,11 +200,12 @@ class Season:
         self._rest(onset, at)
         return finding
 
-    def _words(self, estimate: float, seen: Seen, hours: int) -> str:
-        share = 100 * estimate / max(abs(seen.expected), 0.1)
+    def _words(self, way: int, estimate: float, hours: int) -> str:
+        share = 100 * estimate / max(abs(self.level), 0.1)
+        how = "at every hour alike" if way == QUICK else "on the mean of its last hours"
         return (
             f"net inflow of {self.zone} has stood {estimate:.1f} m³/h ({share:.0f} %) above its"
-            f" habit for {hours} h, at every hour alike"
+            f" habit for {hours} h, {how}"
         )
 
     def rests(self, at: Instant) -> bool:
@@ -192,7 +216,7 @@ class Season:
         """Wait until the level is known again, from days after the change alone."""
         self._since = Instant(max(start, at - 2 * DAY_MS))
         self._rests_until = Instant(at + REST_MS)
-        self._sums = [0.0, 0.0]
+        self._sums = [0.0] * len(_WAYS)
 
     def withdraw(self, because: str) -> list[Finding]:
         """Take down what is told."""
@@ -228,12 +252,17 @@ def leak_of(seen: list[Seen]) -> float | None:
     """
     if len(seen) < SHAPE_MIN:
         return None
-    weights = [1.0 / s.sigma**2 for s in seen]
-    pairs = list(zip(weights, seen, strict=True))
-    steady = sum(w * s.above for w, s in pairs) / sum(weights)
+    pairs = [(1.0 / s.sigma**2, s) for s in seen]
+    steady = mean_above(seen)
     size = sum(w * s.expected**2 for w, s in pairs)
     share = sum(w * s.above * s.expected for w, s in pairs) / size if size > 0 else 0.0
     as_leak = sum(w * (s.above - steady) ** 2 for w, s in pairs)
     as_demand = sum(w * (s.above - share * s.expected) ** 2 for w, s in pairs)
     is_leak = as_leak <= as_demand + DOUBT and as_leak <= UNSTEADY * len(seen)
     return steady if is_leak and steady > 0 else None
+
+
+def mean_above(seen: list[Seen]) -> float:
+    """Return how far some hours were above, in m³/h, each by what it says for certain."""
+    weights = [1.0 / s.sigma**2 for s in seen]
+    return sum(w * s.above for w, s in zip(weights, seen, strict=True)) / sum(weights)

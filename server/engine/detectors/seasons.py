@@ -107,7 +107,7 @@ class Seasons:
         place = place_of([(p.x, p.y, max(0.0, d - common)) for p, d in known], clear_kpa=CLEAR_KPA)
         deepest = sorted(known, key=lambda k: (-k[1], k[0].id))[:POINTS_MAX]
         felt = [(p, d) for p, d in deepest if d - common >= CLEAR_KPA]
-        words = ", ".join(f"{p.id} by {d:.1f} kPa" for p, d in felt)
+        words = ", ".join(f"{p.id} {d:.1f} kPa" for p, d in felt)
         because = (f"pressure stands below its last days: {words}",) if felt else ()
         return replace(
             finding,

@@ -99,13 +99,14 @@ def test_a_leak_that_grows_slowly_is_told_again_as_the_same():
         sigma=np.ones(24 * 30),
         levels=((BEGIN - DAY_MS, 100.0),),
         threshold=12.0,
+        slow_threshold=60.0,
         past_days=90,
         past_alarms=0,
     )
     season.publish(forecast, at=Instant(BEGIN))
     said = []
     for hour in range(24 * 8):
-        seen = season.look(BEGIN + hour * HOUR_MS, 108.0 if hour < 24 * 4 else 102.0)
+        seen = season.look(BEGIN + hour * HOUR_MS, 108.0 if hour < 24 * 3 else 102.0)
         said += season.step(seen, 0.0, at=Instant(BEGIN + (hour + 1) * HOUR_MS))
 
     first, grown = said[:2]
@@ -113,6 +114,55 @@ def test_a_leak_that_grows_slowly_is_told_again_as_the_same():
     assert first.estimate_m3h == 8.0
     assert grown.estimate_m3h > first.estimate_m3h
     assert "grown" in grown.because[0]
+
+
+def rough(*, sigma, slow_threshold=60.0):
+    """Return what was learnt of a zone at 100 m³/h whose hours differ by `sigma`."""
+    return Forecast(
+        begin=BEGIN,
+        expected=np.zeros(24 * 30),
+        sigma=np.full(24 * 30, sigma),
+        levels=((BEGIN - DAY_MS, 100.0),),
+        threshold=20.0,
+        slow_threshold=slow_threshold,
+        past_days=90,
+        past_alarms=0,
+    )
+
+
+def judged(forecast, net, *, hours):
+    season = Season("z")
+    season.publish(forecast, at=Instant(BEGIN))
+    said = []
+    for hour in range(hours):
+        seen = season.look(BEGIN + hour * HOUR_MS, net(hour))
+        said += [
+            (hour, f) for f in season.step(seen, 0.0, at=Instant(BEGIN + (hour + 1) * HOUR_MS))
+        ]
+    return said
+
+
+def test_a_fifth_of_the_inflow_of_a_rough_zone_is_told_within_a_week():
+    said = judged(rough(sigma=12.0), lambda _: 120.0, hours=24 * 7)
+
+    hour, leak = said[0]
+    assert 48 < hour < 24 * 7
+    assert leak.onset == BEGIN
+    assert abs(leak.estimate_m3h - 20.0) < 0.1
+    assert "20.0 m³/h (20 %) above its habit" in leak.because[0]
+
+
+def test_a_slow_rise_of_less_than_a_tenth_may_be_the_season_and_is_not_told():
+    assert judged(rough(sigma=5.0), lambda _: 108.0, hours=24 * 9) == []
+
+
+def test_a_model_of_older_code_has_no_slow_sum():
+    told = {"begin": BEGIN, "expected": [], "sigma": [], "levels": [], "threshold": 12.0}
+    told |= {"past_days": 1, "past_alarms": 0}
+    found = Forecast.of({"version": 1, "state": "ready", "inflow": told})
+
+    assert found is not None
+    assert found.slow_threshold == float("inf")
 
 
 def test_unknown_hours_neither_raise_nor_hide_a_leak():

@@ -39,11 +39,12 @@ def days(calendar, timezone):
         ("cn", "2026-03-08", DayKind.REST, False),
         ("cn", "2026-03-09", DayKind.WORK, False),
         ("cn", "2026-04-30", DayKind.WORK, True),  # the eve of a holiday
-        ("it", "2021-08-15", DayKind.REST, False),  # Ferragosto fell on a Sunday
+        ("it", "2021-08-15", DayKind.REST, True),  # Ferragosto fell on a Sunday
         ("it", "2021-06-02", DayKind.REST, True),
         ("it", "2021-06-01", DayKind.WORK, True),
         ("it", "2021-05-08", DayKind.SATURDAY, False),
-        ("it", "2021-05-01", DayKind.REST, False),  # a holiday that fell on a Saturday
+        ("it", "2021-05-01", DayKind.REST, True),  # a holiday that fell on a Saturday
+        ("it", "2021-12-24", DayKind.WORK, True),  # the eve of one
     ],
 )
 def test_a_day_is_of_the_kind_that_people_keep(calendar, text, kind, is_odd):

@@ -8,11 +8,14 @@ import pytest
 from server.engine.detectors.forecast import Forecast
 from server.engine.events import from_record, hash_of, to_record
 from server.learning.trainer import (
+    SLOW_MAX,
+    SLOW_MIN,
     THRESHOLD_MAX,
     THRESHOLD_MIN,
     UNPROVEN,
     Trainer,
     mean_off,
+    slow_threshold_of,
     threshold_of,
 )
 from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS
@@ -167,3 +170,13 @@ def test_days_that_wander_make_the_threshold_higher():
     assert of(calm) == THRESHOLD_MIN
     assert THRESHOLD_MIN < of(unruly) <= THRESHOLD_MAX
     assert of([day + 4 * (-1) ** n for n, day in enumerate(calm)]) == THRESHOLD_MAX
+
+
+def test_the_slow_sum_is_asked_for_more_where_days_wander():
+    days = [[0.01 * (-1) ** n] * 24 for n in range(60)]
+    calm = [float(np.mean(day)) for day in days]
+
+    assert slow_threshold_of(calm[:13]) == SLOW_MIN
+    assert slow_threshold_of(calm) == SLOW_MIN
+    assert SLOW_MIN < slow_threshold_of([45 * mean for mean in calm]) < SLOW_MAX
+    assert slow_threshold_of([300 * mean for mean in calm]) == SLOW_MAX

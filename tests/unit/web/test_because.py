@@ -47,6 +47,22 @@ TOLD = {
     " and not judged": "网关 gw-01 的数据晚到 90 秒：其时钟或链路偏慢；数据已保存，未参与判断",
     "the samples of gateway gw-01 are dated 75 s ahead: its clock is fast; they are kept, and not"
     " judged": "网关 gw-01 的数据时间超前 75 秒：其时钟偏快；数据已保存，未参与判断",
+    "net inflow of north has stood 7.5 m³/h (15 %) above its habit for 12 h, at every hour alike": (
+        "北区净流入量比自身历史同期高 7.5 m³/h（占日均的 15%），已持续 12 小时，各时段一致"
+    ),
+    "net inflow of north has stood 7.5 m³/h (15 %) above its habit for 52 h, on the mean of its"
+    " last hours": (
+        "北区净流入量比自身历史同期高 7.5 m³/h（占日均的 15%），已持续 52 小时，为最近各小时的均值"
+    ),
+    "last hour 57.5 m³/h, usual 50.0 m³/h": "最近一小时 57.5 m³/h，平常 50.0 m³/h",
+    "the zone's own past would bring 1.4 such alarms a year": (
+        "按此门限，该分区自身历史每年约报警 1.4 次"
+    ),
+    "it has grown to 9.0 m³/h": "已增至 9.0 m³/h",
+    "a day's level of net inflow is 49.8 m³/h again; before the leak it was 50.1": (
+        "日均净流入量已回到 49.8 m³/h；漏水前为 50.1 m³/h"
+    ),
+    "nothing more was seen of it for 60 days: it is habit now": ("60 天内未再发现变化：已视为常态"),
     "there is no open incident INC-000001": "没有未结事件 INC-000001",
     "INC-000001 cannot be closed while A-000001 is active": (
         "A-000001 仍在持续，INC-000001 不能结束"
