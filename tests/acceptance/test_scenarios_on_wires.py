@@ -23,7 +23,7 @@ from mainwatch.load import load, read_toml
 from mainwatch.wall_clock import WallClock
 from telemetry.sample import Quality, Reason
 from tests.scenarios.stories import CONFIGS, maps, story
-from tests.unit.gateway.field import free_port
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.xdist_group("wires")]
 

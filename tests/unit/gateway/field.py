@@ -33,6 +33,7 @@ from telemetry.sparkplug import (
     encode_state,
     parse_topic,
 )
+from tests.support.ports import free_port
 
 HOST = "127.0.0.1"
 START = Instant(1_800_000_000_000)
@@ -68,12 +69,6 @@ MAPS = {
         ),
     ),
 }
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind((HOST, 0))
-        return s.getsockname()[1]
 
 
 def float_words(value: float) -> list[int]:

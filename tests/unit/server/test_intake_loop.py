@@ -17,7 +17,8 @@ from server.intake.loop import Intake
 from telemetry import extension as mw
 from telemetry.instant import Instant
 from telemetry.sparkplug import DataType, decode, decode_state, parse_topic
-from tests.unit.gateway.field import free_port, mosquitto, until
+from tests.support.ports import free_port
+from tests.unit.gateway.field import mosquitto, until
 from tests.unit.server.test_door import EPOCH, REGISTRY, births, data, open_door
 
 NCMD = {mw.ACK: DataType.UINT64, mw.ACK_EPOCH: DataType.UINT64, mw.REBIRTH: DataType.BOOLEAN}

@@ -18,7 +18,8 @@ from server.servicecore.door_client import DoorClient
 from server.servicecore.registry_acts import PointEdit
 from server.servicecore.rules import registry_edits as rules
 from tests.replay.journal_replay import replayed
-from tests.unit.gateway.field import free_port, until
+from tests.support.ports import free_port
+from tests.unit.gateway.field import until
 from tests.unit.server.test_door import open_door
 
 P = "north-12/pressure"
