@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support import requirements
+from tests.support import groups, requirements
 
 collect_ignore = ["contract/sparkplug_peer.py"]  # runs in an environment of its own
 
@@ -34,8 +34,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(requirements.Gathered())
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     requirements.mark(items)
+    groups.mark(items)
 
 
 @pytest.fixture
