@@ -15,6 +15,17 @@ settings.register_profile("house", deadline=None)  # how long things take is for
 settings.load_profile("house")
 
 
+ID_LENGTH_MAX = 200
+"""Of a value in a test's id, which is in the environment of every program that the test starts."""
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its length; leave others to pytest."""
+    if isinstance(val, str | bytes) and len(val) > ID_LENGTH_MAX:
+        return f"{argname} of {len(val)}"
+    return None
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="rewrite golden files; review them like code"

@@ -177,7 +177,7 @@ def _answers(port: int) -> bool:
         return s.connect_ex((HOST, port)) == 0
 
 
-async def until(holds: Callable[[], object], *, within_s: float = 15.0) -> None:
+async def until(holds: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Return when `holds()` does; it looks at what other processes and tasks have done."""
     async with asyncio.timeout(within_s):
         while not holds():  # noqa: ASYNC110  what it looks at sets no event of ours
