@@ -6,13 +6,24 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support import requirements
+from tests.support import groups, requirements
 
 collect_ignore = ["contract/sparkplug_peer.py"]  # runs in an environment of its own
 
 
 settings.register_profile("house", deadline=None)  # how long things take is for benchmarks
 settings.load_profile("house")
+
+
+ID_LENGTH_MAX = 200
+"""Of a value in a test's id, which is in the environment of every program that the test starts."""
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its length; leave others to pytest."""
+    if isinstance(val, str | bytes) and len(val) > ID_LENGTH_MAX:
+        return f"{argname} of {len(val)}"
+    return None
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,8 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(requirements.Gathered())
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     requirements.mark(items)
+    groups.mark(items)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import psutil
 
 from mainwatch import broker
 from tests.house.tree import ROOT
-from tests.support.plant import free_port
+from tests.support.ports import free_port
 
 PASSWORD = "a long enough password"
 START_S = 120

@@ -7,6 +7,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.request import urlopen
 
 import psutil
 
@@ -19,6 +20,13 @@ class DemoRun:
 
     folder: Path
     arguments: list[str]
+    counted_at: str = ""
+    """The words at which its processes are counted and weighed, and its figures are read."""
+    family: list[psutil.Process] = field(default_factory=list)
+    memory_mb: dict[str, float] = field(default_factory=dict)
+    """The resident megabytes of every process, by its number and command."""
+    figures: str = ""
+    """The page of the month's figures."""
     lines: list[str] = field(default_factory=list)
     process: subprocess.Popen | None = None
 
@@ -41,6 +49,8 @@ class DemoRun:
 
     def _read(self) -> None:
         for line in self.process.stdout:
+            if self.counted_at and self.counted_at in line:
+                self._count()
             with self._arrived:
                 self.lines.append(line.rstrip())
                 self._arrived.notify_all()
@@ -79,13 +89,16 @@ class DemoRun:
                     found.append(p)
         return found
 
-    def memory_mb(self) -> dict[str, float]:
-        """Return the resident megabytes of every process of the demo."""
+    def _count(self) -> None:
         me = psutil.Process(self.process.pid)
-        return {
+        self.family = me.children(recursive=True)
+        self.memory_mb = {
             f"{p.pid} {' '.join(p.cmdline()[2:6])}": p.memory_info().rss / 1e6
-            for p in [me, *me.children(recursive=True)]
+            for p in [me, *self.family]
         }
+        page = next(line for line in self.lines if "page: " in line).split()[-1]
+        with urlopen(f"{page}figures") as answer:
+            self.figures = answer.read().decode()
 
     def finish(self, timeout_s: float) -> dict:
         """Return the report once the demo has ended by itself."""

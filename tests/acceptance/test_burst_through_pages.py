@@ -29,13 +29,6 @@ def plant(tmp_path: Path) -> Iterator[Plant]:
     made.close()
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    made = Browser()
-    yield made
-    made.close()
-
-
 def send(browser: Browser, action: str, **texts: str) -> None:
     """Fill a form in and send it as a person does, and wait for the page after it."""
     form = f"form[action='{action}']"

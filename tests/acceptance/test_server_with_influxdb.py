@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.influx import Scripted, free_port
+from tests.support.influx import Scripted
+from tests.support.ports import free_port
 from tests.unit.gateway.field import mosquitto, until
 
 pytest.importorskip("influxdb_client", reason="needs mainwatch[influx]")

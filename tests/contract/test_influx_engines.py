@@ -20,7 +20,6 @@ from tests.support.influx import (
     Writer,
     accepted,
     engine,
-    free_port,
     get,
     influxd,
     influxql,
@@ -30,6 +29,7 @@ from tests.support.influx import (
     which,
 )
 from tests.support.plant import ManualClock
+from tests.support.ports import free_port
 
 pytest.importorskip("influxdb_client", reason="needs mainwatch[influx]")
 

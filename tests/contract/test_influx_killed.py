@@ -12,7 +12,8 @@ import pytest
 
 from server.history.sink_ledger import done_in, told_in
 from tests.contract.test_influx_engines import _exported, _lines, needs_victoria
-from tests.support.influx import Scripted, Writer, engine, free_port, get, victoria
+from tests.support.influx import Scripted, Writer, engine, get, victoria
+from tests.support.ports import free_port
 
 pytest.importorskip("influxdb_client", reason="needs mainwatch[influx]")
 

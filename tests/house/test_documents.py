@@ -4,6 +4,7 @@ import argparse
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import get_args
 
@@ -99,15 +100,21 @@ def test_every_link_leads_somewhere(page):
     assert dead_links(page, read(page)) == []
 
 
-def unheld(row: str) -> list[str]:
-    """Return what a row of invariants names as its holder and does not exist, or the row."""
-    tests = {
+@cache
+def functions_of_tests() -> frozenset[str]:
+    """Return the name of every function under `tests/`."""
+    return frozenset(
         node.name
         for s in sources()
         if s.path.startswith("tests/")
         for node in ast.walk(s.tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
+    )
+
+
+def unheld(row: str) -> list[str]:
+    """Return what a row of invariants names as its holder and does not exist, or the row."""
+    tests = functions_of_tests()
     contracts = re.findall(r'^name = "(.+)"$', read("pyproject.toml"), re.MULTILINE)
     holder = row.split("|")[2]
     named = re.findall(r"`(test_\w+)`|“(.+?)”", holder)

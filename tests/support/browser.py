@@ -2,18 +2,19 @@
 
 import base64
 import json
-import re
 import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 from websockets.sync.client import connect
 
 from mainwatch.wall_clock import WallClock
+from tests.support.waiting import until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -21,7 +22,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--lang=en"),
     "--remote-debugging-port=0",
 )
-ANSWER_WITHIN_S = 20.0
+START_WITHIN_S = 60.0
+ANSWER_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.05
 CLOCK = WallClock()
 
@@ -30,8 +32,30 @@ def chromium() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-class Browser:
-    """One tab. `requests` are the addresses that it asked for, `errors` what it complained of."""
+class Wire:
+    """One socket of the DevTools: commands go out, answers come in, and `hear` is told the rest."""
+
+    def __init__(self, address: str, hear: Callable[[dict[str, Any]], None]) -> None:
+        self._socket = connect(address, max_size=None)
+        self._hear = hear
+        self._sent = 0
+
+    def command(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._sent += 1
+        self._socket.send(json.dumps({"id": self._sent, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self._socket.recv(timeout=ANSWER_WITHIN_S))
+            self._hear(message)
+            if message.get("id") == self._sent:
+                assert "error" not in message, message
+                return message["result"]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Chromium:
+    """A running Chromium. It takes seconds to start, so that a run of tests has one for all."""
 
     def __init__(self) -> None:
         self._profile = tempfile.mkdtemp(prefix="mw-browser-")
@@ -39,14 +63,48 @@ class Browser:
         assert program is not None
         self._process = subprocess.Popen(
             [program, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"],
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
+        port, path = until(self._listens, START_WITHIN_S)
+        self._tabs = f"ws://127.0.0.1:{port}/devtools/page/"
+        self._wire = Wire(f"ws://127.0.0.1:{port}{path}", lambda _: None)
+
+    def _listens(self) -> list[str]:
+        """Return the port and the path that it listens on, once it has written them down."""
+        assert self._process.poll() is None, "Chromium ended before it listened"
+        with suppress(FileNotFoundError):
+            text = (Path(self._profile) / "DevToolsActivePort").read_text(encoding="utf-8")
+            return text.split() if text.count("\n") else []
+        return []
+
+    def window(self) -> "Browser":
+        """Return a new window that knows nothing of the others: no cookies, no cache, no click."""
+        context = self._wire.command("Target.createBrowserContext")["browserContextId"]
+        tab = self._wire.command(
+            "Target.createTarget", url="about:blank", browserContextId=context
+        )["targetId"]
+        return Browser(
+            self._tabs + tab,
+            lambda: self._wire.command("Target.disposeBrowserContext", browserContextId=context),
+        )
+
+    def close(self) -> None:
+        self._wire.close()
+        self._process.terminate()
+        self._process.wait(ANSWER_WITHIN_S)
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+
+class Browser:
+    """One tab. `requests` are the addresses that it asked for, `errors` what it complained of."""
+
+    def __init__(self, address: str, forget: Callable[[], object]) -> None:
         self.requests: list[str] = []
         self.errors: list[str] = []
-        self._sent = 0
-        tab = next(t for t in self._tabs() if t["type"] == "page")
-        self._socket = connect(tab["webSocketDebuggerUrl"], max_size=None)
+        self._forget = forget
+        self._wire = Wire(address, self._note)
+        self.command = self._wire.command
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.command(f"{domain}.enable")
         self.command(
@@ -56,24 +114,6 @@ class Browser:
             deviceScaleFactor=1,
             mobile=False,
         )
-
-    def _tabs(self) -> list[dict[str, Any]]:
-        assert self._process.stderr is not None
-        for line in self._process.stderr:
-            if found := re.search(r"DevTools listening on ws://([^/]+)/", line):
-                with urlopen(f"http://{found[1]}/json") as answer:
-                    return json.load(answer)
-        raise AssertionError("Chromium ended before it listened")
-
-    def command(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._sent += 1
-        self._socket.send(json.dumps({"id": self._sent, "method": method, "params": parameters}))
-        while True:
-            message = json.loads(self._socket.recv(timeout=ANSWER_WITHIN_S))
-            self._note(message)
-            if message.get("id") == self._sent:
-                assert "error" not in message, message
-                return message["result"]
 
     def _note(self, message: dict[str, Any]) -> None:
         facts = message.get("params", {})
@@ -129,7 +169,5 @@ class Browser:
         path.write_bytes(base64.b64decode(self.command("Page.captureScreenshot")["data"]))
 
     def close(self) -> None:
-        self._socket.close()
-        self._process.terminate()
-        self._process.communicate()
-        shutil.rmtree(self._profile, ignore_errors=True)
+        self._wire.close()
+        self._forget()

@@ -33,6 +33,7 @@ from telemetry.sparkplug import (
     encode_state,
     parse_topic,
 )
+from tests.support.ports import free_port
 
 HOST = "127.0.0.1"
 START = Instant(1_800_000_000_000)
@@ -68,12 +69,6 @@ MAPS = {
         ),
     ),
 }
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind((HOST, 0))
-        return s.getsockname()[1]
 
 
 def float_words(value: float) -> list[int]:
@@ -182,7 +177,7 @@ def _answers(port: int) -> bool:
         return s.connect_ex((HOST, port)) == 0
 
 
-async def until(holds: Callable[[], object], *, within_s: float = 15.0) -> None:
+async def until(holds: Callable[[], object], *, within_s: float = 60.0) -> None:
     """Return when `holds()` does; it looks at what other processes and tasks have done."""
     async with asyncio.timeout(within_s):
         while not holds():  # noqa: ASYNC110  what it looks at sets no event of ours

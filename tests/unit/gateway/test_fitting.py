@@ -16,7 +16,8 @@ from gateway.line_config import LineSection
 from gateway.line_loan import Loan, borrowed
 from mainwatch.wall_clock import WallClock
 from telemetry.errors import RefusedCommand
-from tests.unit.gateway.field import HOST, free_port, modbus_devices, mosquitto, until
+from tests.support.ports import free_port
+from tests.unit.gateway.field import HOST, modbus_devices, mosquitto, until
 
 BAUD = 115_200
 

@@ -19,7 +19,8 @@ from telemetry.errors import ConfigError
 from telemetry.extension import PAYLOAD_TARGET
 from telemetry.instant import Instant
 from telemetry.register_map import Form, Register, RegisterMap
-from tests.unit.gateway.field import MAPS, config_of, free_port
+from tests.support.ports import free_port
+from tests.unit.gateway.field import MAPS, config_of
 
 
 def start(config: GatewayConfig) -> None:

@@ -17,12 +17,12 @@ from mainwatch.wall_clock import WallClock
 from telemetry import extension
 from telemetry.errors import ConfigError
 from telemetry.sparkplug import MessageKind
+from tests.support.ports import free_port
 from tests.unit.gateway.field import (
     MAPS,
     Host,
     config_of,
     float_words,
-    free_port,
     modbus_devices,
     mosquitto,
     running,

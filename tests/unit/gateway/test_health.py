@@ -14,8 +14,9 @@ from gateway.health import Health, LineLoad, exposition, metrics_served
 from gateway.outbox import OneThread
 from telemetry.errors import ConfigError
 from telemetry.sparkplug import MessageKind
+from tests.support.ports import free_port
 from tests.unit.gateway.edge_world import World, published
-from tests.unit.gateway.field import START, free_port
+from tests.unit.gateway.field import START
 from tests.unit.gateway.pit import Machine
 from tests.unit.gateway.test_outbox import opened, scan
 

@@ -18,7 +18,8 @@ from mainwatch.wall_clock import WallClock
 from telemetry.point import PointId
 from telemetry.register_map import Form, Register, Table
 from telemetry.sample import Reason
-from tests.unit.gateway.field import HOST, free_port, running, until
+from tests.support.ports import free_port
+from tests.unit.gateway.field import HOST, running, until
 
 Answer = Callable[[int, int, int, int, int], bytes | None]
 """Transaction, unit, function, address, count to the frame that is sent back."""

@@ -18,7 +18,8 @@ from gateway.wire import Place
 from mainwatch.wall_clock import WallClock
 from telemetry.register_map import Table
 from telemetry.sample import Reason
-from tests.unit.gateway.field import HOST, free_port
+from tests.support.ports import free_port
+from tests.unit.gateway.field import HOST
 from tests.unit.gateway.serial_field import (
     TIMING,
     Answer,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mainwatch.load import configs_folder
+from tests.support.ports import free_port
 
 CONFIGS = configs_folder() / "demo"
 
@@ -19,12 +20,6 @@ def mainwatch(*arguments: object) -> subprocess.CompletedProcess:
         [sys.executable, "-m", "mainwatch", *map(str, arguments)],
         check=False, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def assert_refused(ended: subprocess.CompletedProcess, *words: str) -> None:

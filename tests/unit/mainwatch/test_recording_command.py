@@ -6,10 +6,12 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import until
 from tests.unit.mainwatch.test_cli import assert_refused, mainwatch
 from tests.unit.server.recording_files import AT, MINUTE, recording, sample
 
@@ -119,17 +121,24 @@ def test_what_is_no_source_of_an_export_is_named(tmp_path: Path):
     )
 
 
+def reached(pipe: Path) -> int | None:
+    """Return the writing end of a pipe once somebody reads it."""
+    with suppress(OSError):
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    return None
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_import_that_is_stopped_leaves_nothing_behind(tmp_path: Path, number: int):
     pipe = tmp_path / "endless.csv"
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "mainwatch", "import", str(pipe), "--out", str(tmp_path / "o")]
     command += ["--timezone", "UTC", "--column", "Q=a/flow,l/s,n"]
-    with (
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program,
-        pipe.open("w"),  # opens once the import reads
-    ):
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as program:
+        writes = until(lambda: reached(pipe), 60)
         program.send_signal(number)
+        # A signal just before a read begins is heard only when the read ends: it ends here.
+        os.close(writes)
         _, told = program.communicate(timeout=60)
 
     assert program.returncode == 2

@@ -106,7 +106,7 @@ def test_an_intake_without_room_ends_with_3_and_the_page_says_why(small_disk: Pa
             intake = await asyncio.create_subprocess_exec(
                 sys.executable, *command, stderr=asyncio.subprocess.PIPE
             )
-            await until(lambda: gateway.states == [True], within_s=30)
+            await until(lambda: gateway.states == [True])
             await gateway.send(*births(now()))
             with filled(small_disk):
                 sent = 0

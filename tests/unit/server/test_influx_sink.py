@@ -10,8 +10,9 @@ import pytest
 from server.history.influx import STOPPED_S, Sink
 from server.history.influx_client import Influx
 from server.history.sink_ledger import Ledger
-from tests.support.influx import Scripted, Writer, certificate, free_port, section, sinking
+from tests.support.influx import Scripted, Writer, certificate, section, sinking
 from tests.support.plant import ManualClock
+from tests.support.ports import free_port
 
 pytest.importorskip("influxdb_client", reason="needs mainwatch[influx]")
 

@@ -20,7 +20,8 @@ from telemetry.instant import DAY_MS, HOUR_MS, MINUTE_MS, Instant
 from telemetry.point import PointId, ZoneId
 from telemetry.units import Quantity
 from tests.replay.journal_replay import replayed
-from tests.unit.gateway.field import free_port, until
+from tests.support.ports import free_port
+from tests.unit.gateway.field import until
 from tests.unit.server.test_door import open_door
 from tests.unit.server.test_intake_loop import config_of, effects
 

@@ -14,7 +14,8 @@ from server.servicecore.door_client import DoorClient
 from server.servicecore.plans import Planned
 from server.servicecore.told import SWITCHED_MS
 from telemetry.instant import HOUR_MS, MINUTE_MS, Instant
-from tests.unit.gateway.field import free_port, until
+from tests.support.ports import free_port
+from tests.unit.gateway.field import until
 from tests.unit.server.test_intake_loop import effects, intake
 
 

@@ -20,7 +20,8 @@ from server.servicecore.rulebook import RuleBook
 from server.servicecore.rules import registry_edits
 from tests.replay.journal_replay import replayed
 from tests.support.books import book
-from tests.unit.gateway.field import free_port, until
+from tests.support.ports import free_port
+from tests.unit.gateway.field import until
 from tests.unit.server.test_door import open_door
 from tests.unit.servicecore.test_promises import promising
 

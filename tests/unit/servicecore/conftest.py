@@ -9,6 +9,7 @@ import pytest
 
 from server.servicecore.desk import Desk
 from tests.support.books import book
+from tests.support.passwords import hashed_quickly
 from tests.support.plant import AT, Journal, ManualClock, burst
 from tests.support.templates import migrated_once
 
@@ -18,6 +19,12 @@ Result = TypeVar("Result")
 @pytest.fixture(autouse=True, scope="session")
 def _databases_begin_as_copies() -> Iterator[None]:
     with migrated_once():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _passwords_are_hashed_quickly() -> Iterator[None]:
+    with hashed_quickly():
         yield
 
 

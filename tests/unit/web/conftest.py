@@ -11,6 +11,8 @@ from server.config import PageSection
 from server.servicecore.desk import Desk
 from server.servicecore.rulebook import RuleBook
 from server.web.application import create_app
+from tests.support.built_once import built_once
+from tests.support.passwords import hashed_quickly
 from tests.support.plant import (
     AT,
     History,
@@ -29,6 +31,18 @@ Act = Callable[[httpx.AsyncClient, Desk], Awaitable[object]]
 @pytest.fixture(autouse=True, scope="session")
 def _databases_begin_as_copies() -> Iterator[None]:
     with migrated_once():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _applications_are_built_once() -> Iterator[None]:
+    with built_once():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _passwords_are_hashed_quickly() -> Iterator[None]:
+    with hashed_quickly():
         yield
 
 
