@@ -28,7 +28,7 @@ READ = bytes.fromhex("03 0000 0002")
 REPLY = framed(1, bytes.fromhex("03 04 40480000"))
 OTHER = framed(2, bytes.fromhex("03 04 40490000"))
 FAST = 115200
-ROUNDS_MAX = 20
+ROUNDS_MAX = 60
 """How often a busy machine may be late before a line is said to be."""
 
 
