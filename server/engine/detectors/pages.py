@@ -6,8 +6,10 @@ follow each other, its noise, its spikes). How a stream is cut into blocks chang
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.engine.detectors.grid import Bools, Floats, Ints
 from server.engine.detectors.symptoms import Symptom
@@ -43,6 +45,8 @@ SPIKES_ON, SPIKES_OFF = 5.0, 1.5
 """Spikes within some 360 readings, beyond three times what is usual there."""
 
 _MAD = 1.4826
+
+_Number = TypeVar("_Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,40 +112,33 @@ class Pages:
             return []
         is_first = np.concatenate([[True], number[1:] != number[:-1]])
         begins = np.flatnonzero(is_first)
-        counts = np.diff(np.append(begins, len(number)))
-        offset = np.arange(len(number)) - np.repeat(begins, counts)
-        who = number[begins]
+        who, counts = number[begins], np.diff(begins, append=len(number))
         total = self._fill[who] + counts
-        column = CARRY + self._fill[number] + offset
+        column = CARRY + self._fill[number]
+        if len(who) < len(number):
+            column += np.arange(len(number)) - np.repeat(begins, counts)
         if int(total.max()) < PAGE:
             self._values[number, column] = readings.value
             self._at[number, column] = readings.at
             self._fill[who] = total
             return []
-        return self._turn_over(readings, who, total, column, np.repeat(np.arange(len(who)), counts))
+        return self._turn_over(readings, who, counts, column)
 
-    def _turn_over(
-        self, readings: Readings, who: Ints, total: Ints, column: Ints, row: Ints
-    ) -> list[Turn]:
+    def _turn_over(self, readings: Readings, who: Ints, counts: Ints, column: Ints) -> list[Turn]:
         """Lay what was kept and what is new end to end, point after point, and judge the pages."""
-        fill, lengths = self._fill[who], CARRY + total
-        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        size = int(lengths.sum())
-        values, at = np.full(size, np.nan), np.zeros(size, dtype=np.int64)
-        place = np.full(size, -1, dtype=np.int64)
-        kept_row, kept_column = np.nonzero(np.arange(CARRY + PAGE) < (CARRY + fill)[:, None])
-        values[offsets[kept_row] + kept_column] = self._values[who[kept_row], kept_column]
-        at[offsets[kept_row] + kept_column] = self._at[who[kept_row], kept_column]
-        new = offsets[row] + column
-        values[new], at[new], place[new] = readings.value, readings.at, readings.place
+        total = self._fill[who] + counts
         full = total // PAGE
+        lengths = CARRY + PAGE + full * PAGE
+        offsets = np.cumsum(lengths) - lengths
+        size = int(lengths.sum())
+        values, at, place = np.full(size, np.nan), *np.zeros((2, size), dtype=np.int64)
+        _windows(values)[offsets], _windows(at)[offsets] = self._values[who], self._at[who]
+        new = np.repeat(offsets, counts) + column
+        values[new], at[new], place[new] = readings.value, readings.at, readings.place
         turns = self._judge(who, full, offsets, values, at, place)
-        left = total - full * PAGE
-        tail_row, tail_column = np.nonzero(np.arange(CARRY + PAGE) < (CARRY + left)[:, None])
-        source = offsets[tail_row] + full[tail_row] * PAGE + tail_column
-        self._values[who[tail_row], tail_column] = values[source]
-        self._at[who[tail_row], tail_column] = at[source]
-        self._fill[who] = left
+        tail = offsets + full * PAGE
+        self._values[who], self._at[who] = _windows(values)[tail], _windows(at)[tail]
+        self._fill[who] = total - full * PAGE
         return turns
 
     def _judge(
@@ -150,7 +147,7 @@ class Pages:
         first = np.concatenate([[0], np.cumsum(full)[:-1]])
         nth = np.arange(int(full.sum())) - np.repeat(first, full)
         start = np.repeat(offsets, full) + PAGE * nth
-        page = _Page.of(values[start[:, None] + np.arange(CARRY + PAGE)])
+        page = _Page.of(_windows(values)[start])
         is_new = (self._first_at[who] < 0) & (full > 0)
         self._first_at[who[is_new]] = at[offsets[is_new] + CARRY]
         some = np.flatnonzero(full)
@@ -451,6 +448,11 @@ def _spikes(values: Floats, noise: Floats) -> Floats:
     far = np.abs(values[:, 3:-3] - median) > SPIKE_MADS * np.maximum(mad, noise[:, None])
     count: Floats = far.sum(axis=1).astype(np.float64)
     return count
+
+
+def _windows(laid: NDArray[_Number]) -> NDArray[_Number]:
+    """Return every page with what is carried before it, by where it begins; they share memory."""
+    return np.lib.stride_tricks.sliding_window_view(laid, CARRY + PAGE, writeable=True)
 
 
 def _drawn(
