@@ -197,6 +197,20 @@ def ticks_before(ticks: Ints, last: int) -> Ints:
     return np.concatenate([[last], ticks])[: len(ticks)]
 
 
+def awake(ticks: Ints, last: int, until: int) -> Bools:
+    """Say which ticks come after one up to an instant; `last` is the one before the first."""
+    is_awake = np.zeros(len(ticks), dtype=np.bool_)
+    if last <= until:
+        is_awake[: int(np.searchsorted(ticks, until, side="right")) + 1] = True
+    return is_awake
+
+
+def order_of(number: Ints) -> Ints:
+    """Return the places of numbers from 0 on in their order, equal ones as they stand."""
+    small = number.astype(np.uint16) if len(number) and int(number.max()) < 2**16 else number
+    return np.argsort(small, kind="stable")  # of so few bits numpy sorts without comparing
+
+
 def grace_ms(width_ms: int) -> int:
     """Return how long after its end a bin waits for stragglers: 2 s up to 60 s."""
     if width_ms <= 5 * SECOND_MS:
