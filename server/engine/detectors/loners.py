@@ -19,6 +19,7 @@ from server.engine.detectors.jumps import (
     BEFORE,
     BLIND_PART,
     COMMON_PART,
+    JUMP_KPA,
     POINTS_MIN,
     Family,
     Jumped,
@@ -163,6 +164,7 @@ class Loners:
         before = np.concatenate([self._tail, values])
         flows = np.concatenate([self._flow_tail, flow])
         moves = moves_of(before[BEFORE - 1 :], is_fresh[:, self._columns])
+        is_far = np.logical_or.reduce(np.abs(moves) >= JUMP_KPA, axis=(1, 2))
         cuts = np.flatnonzero(np.diff(lesson)) + 1
         parts = [
             Part(
@@ -173,6 +175,7 @@ class Loners:
                 flows=flows[a : b + BEFORE],
                 moves=moves[a:b],
                 meters=meters[a:b],
+                may_jump=bool(is_far[a:b].any()),
             )
             for a, b in pairwise([0, *cuts.tolist(), len(lesson)])
         ]
