@@ -100,7 +100,8 @@ class Bands:
         """Judge closed hours; `found` is what else was found in the same rows, with its row."""
         findings: list[tuple[int, Finding]] = []
         heard = sorted(((row, f) for row, f in found if f.kind in _SPEAKS), key=lambda f: f[0])
-        for hour, *compared in zip(hours, *self._compared(hours), strict=True):
+        told = zip(hours, *self._compared(hours), strict=True) if hours else ()
+        for hour, *compared in told:
             while heard and heard[0][0] <= hour.row:
                 self.hear(heard.pop(0)[1])
             findings += [(hour.row, f) for f in self._judge(hour.start, *compared)]
@@ -110,8 +111,7 @@ class Bands:
 
     def _compared(self, hours: list[Hour]) -> tuple[Floats, Bools, Ints, Bools]:
         """Return hours beside the bands: means, which are known, on which side, which well in."""
-        means = np.array([hour.means[self._columns] for hour in hours])
-        means = means.reshape(len(hours), len(self.points))
+        means = np.stack([hour.means[self._columns] for hour in hours])
         known = ~np.isnan(means) & ~np.isnan(self.low)
         side = np.where(means < self.low, -1, np.where(means > self.high, 1, 0))
         room = INSIDE * (self.high - self.low)
