@@ -182,8 +182,9 @@ class Loners:
         ended = self.open.add(lesson, values, flow, moves)
         changes = self._run(parts, ended, held)
         self._tail, self._flow_tail = before[-BEFORE:].copy(), flows[-BEFORE:].copy()
-        is_place = self._columns >= 0
-        mask[:, self._columns[is_place]] = held[:, is_place]
+        if held.any():
+            is_place = self._columns >= 0
+            mask[:, self._columns[is_place]] = held[:, is_place]
         changes.sort(key=lambda told: told[0])
         return mask, changes
 

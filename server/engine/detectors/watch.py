@@ -103,11 +103,12 @@ class Watch:
     def _judge(self, rows: Rows) -> tuple[list[tuple[int, Finding]], list[Change]]:
         """Judge closed bins, without those of faulty instruments; what rests on them goes."""
         is_unfit, changes = self.loners.run(rows)
-        rows = replace(
-            rows,
-            values=np.where(is_unfit, np.nan, rows.values),
-            is_fresh=rows.is_fresh & ~is_unfit,
-        )
+        if is_unfit.any():
+            rows = replace(
+                rows,
+                values=np.where(is_unfit, np.nan, rows.values),
+                is_fresh=rows.is_fresh & ~is_unfit,
+            )
         if rows.anew is not None:
             self.falls.begin_anew()
         excuses = self._excuses_in(rows, changes)
