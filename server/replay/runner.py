@@ -306,7 +306,7 @@ def _block(piece: Stretch, ticks: Int64s, numbers: _Numbers) -> Block:
         ticks=ticks,
         points=numbers.points,
         gateways=(*piece.gateways, GATEWAY),
-        after=np.searchsorted(ticks, arrived, side="left"),
+        after=_ticks_before(ticks, arrived),
         now=arrived,
         at=piece.at.astype(np.int64),
         point=piece.point.astype(np.int64),
@@ -315,6 +315,14 @@ def _block(piece: Stretch, ticks: Int64s, numbers: _Numbers) -> Block:
         quality=piece.quality.astype(np.int64),
         reason=filled(piece, "reason").astype(np.int64),
     )
+
+
+def _ticks_before(ticks: Int64s, arrived: Int64s) -> Int64s:
+    """Return how many of the ticks, one each second, lie before each instant."""
+    if not len(ticks):
+        return np.zeros(len(arrived), dtype=np.int64)
+    seconds = -((int(ticks[0]) - arrived) // SECOND_MS)
+    return np.clip(seconds, 0, len(ticks))
 
 
 def after_ms(registry: Registry) -> int:

@@ -15,7 +15,7 @@ Source: control limits from quantiles of the process's own past (Shewhart 1931),
 import numpy as np
 
 from server.engine.detectors.finding import Finding
-from server.engine.detectors.grid import Bools, Ints
+from server.engine.detectors.grid import Bools, Floats, Ints
 from server.engine.detectors.hours import Hour
 from server.engine.detectors.limits import kind_of
 from server.engine.detectors.plot import Plot
@@ -100,30 +100,39 @@ class Bands:
         """Judge closed hours; `found` is what else was found in the same rows, with its row."""
         findings: list[tuple[int, Finding]] = []
         heard = sorted(((row, f) for row, f in found if f.kind in _SPEAKS), key=lambda f: f[0])
-        for hour in hours:
+        told = zip(hours, *self._compared(hours), strict=True) if hours else ()
+        for hour, *compared in told:
             while heard and heard[0][0] <= hour.row:
                 self.hear(heard.pop(0)[1])
-            findings += [(hour.row, f) for f in self._judge(hour)]
+            findings += [(hour.row, f) for f in self._judge(hour.start, *compared)]
         for _, finding in heard:
             self.hear(finding)
         return findings
 
-    def _judge(self, hour: Hour) -> list[Finding]:
-        means = hour.means[self._columns]
+    def _compared(self, hours: list[Hour]) -> tuple[Floats, Bools, Ints, Bools]:
+        """Return hours beside the bands: means, which are known, on which side, which well in."""
+        means = np.stack([hour.means[self._columns] for hour in hours])
         known = ~np.isnan(means) & ~np.isnan(self.low)
-        if not known.any() and not self.told:
-            return []
         side = np.where(means < self.low, -1, np.where(means > self.high, 1, 0))
-        is_out = known & (side != 0) & ~self._is_silent(known, side)[self._zone]
-        begins = is_out & ((self.outside == 0) | (side != self.side))
-        self.since[begins] = hour.start
-        self.outside = np.where(
-            is_out, np.where(begins, 1, self.outside + 1), np.where(known, 0, self.outside)
-        )
-        self.side[is_out] = side[is_out]
         room = INSIDE * (self.high - self.low)
         is_back = known & (means >= self.low + room) & (means <= self.high - room)
+        return means, known, np.where(known, side, 0), is_back
+
+    def _judge(
+        self, start: int, means: Floats, known: Bools, side: Ints, is_back: Bools
+    ) -> list[Finding]:
+        """Judge one hour, compared with the bands."""
+        self.outside[known & (side == 0)] = 0
         self.inside = np.where(is_back, self.inside + 1, np.where(known, 0, self.inside))
+        is_out = side != 0
+        if is_out.any():
+            is_silent = self._is_silent(known, side)[self._zone]
+            self.outside[is_out & is_silent] = 0
+            is_out &= ~is_silent
+            begins = is_out & ((self.outside == 0) | (side != self.side))
+            self.since[begins] = start
+            self.outside = np.where(is_out, np.where(begins, 1, self.outside + 1), self.outside)
+            self.side[is_out] = side[is_out]
         changes = [self._back(n) for n in sorted(self.told) if self.inside[n] >= OFF_H]
         for n in np.flatnonzero(is_out & (self.outside >= ON_H)).tolist():
             if n not in self.told:

@@ -12,7 +12,7 @@ import numpy as np
 
 from server.engine.detectors.block import Block
 from server.engine.detectors.finding import Board, Finding
-from server.engine.detectors.grid import Bools, Ints, ticks_before
+from server.engine.detectors.grid import Bools, Ints, awake, ticks_before
 from server.engine.effects import AlarmKind
 from server.engine.registry import Point
 from telemetry.instant import DAY_MS, MINUTE_MS, SECOND_MS, Instant
@@ -89,7 +89,7 @@ class Clocks:
         Findings come with the number of their tick.
         """
         acts = self._acts(block, watched, is_in_time)
-        is_awake = ticks_before(block.ticks, self._last_tick) <= self._awake_until
+        is_awake = awake(block.ticks, self._last_tick, self._awake_until)
         findings: list[tuple[int, Finding]] = []
         done = 0
         for place, is_excuse in acts:
@@ -99,8 +99,7 @@ class Clocks:
             changed = self._note(block, place, points, is_excuse=is_excuse)
             if changed is not None:
                 self._awake_until = Instant(max(self._awake_until, changed + AWAKE_MS))
-                earlier = ticks_before(block.ticks[after:], changed)
-                is_awake[after:] |= earlier <= self._awake_until
+                is_awake[after:] |= awake(block.ticks[after:], changed, self._awake_until)
         findings += self._look(block.ticks, done, len(block.ticks), is_awake)
         if len(block.ticks):
             self._last_tick = Instant(int(block.ticks[-1]))

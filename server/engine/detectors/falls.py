@@ -232,21 +232,21 @@ class Falls:
     ) -> None:
         """Add what the quiet bins say to the lesson."""
         scales, lesson = self.scales, self.scales.lesson
-        quiet = is_quiet[:, self._zone_of]
-        were_quiet = np.concatenate([self._was_quiet[None], is_quiet[:-1]])[:, self._zone_of]
         said = moves[part]
-        is_move = quiet & were_quiet & is_fresh[part] & ~np.isnan(said)
+        is_move, is_look = is_fresh[part] & ~np.isnan(said), looked.is_valid
+        if not (is_quiet.all() and self._was_quiet.all()):
+            quiet = is_quiet[:, self._zone_of]
+            before = np.concatenate([self._was_quiet[None], is_quiet[:-1]])[:, self._zone_of]
+            is_move, is_look = is_move & quiet & before, is_look & quiet
         lesson.add("bin", scales.by_bin.clipped(said), is_move)
-        lesson.add("bins", np.ones_like(said), is_move)
-        is_look = quiet & looked.is_valid
-        falls = np.abs(looked.fall)
-        lesson.add("look", scales.by_look.clipped(falls), is_look)
-        lesson.add("looks", np.ones_like(falls), is_look)
+        lesson.count("bins", is_move)
+        lesson.add("look", scales.by_look.clipped(np.abs(looked.fall)), is_look)
+        lesson.count("looks", is_look)
         more = more_of(looked, self._flows)[:, self._zone_of]
         is_owed = is_look & ~np.isnan(more)
         rest = np.abs(looked.fall - scales.owed.fall(more, slice(None)))
         lesson.add("rest", scales.owed.rest.clipped(rest), is_owed)
-        lesson.add("rests", np.ones_like(rest), is_owed)
+        lesson.count("rests", is_owed)
         lesson.add("product", looked.fall * more, is_owed)
         lesson.add("square", more * more, is_owed)
         self._learn_five(values[part], is_quiet)
@@ -255,15 +255,15 @@ class Falls:
     def _learn_five(self, values: Floats, is_quiet: Bools) -> None:
         """Add quiet bins to their 5 minutes; what is not quiet spoils those of its zone so far."""
         lesson = self.scales.lesson
-        quiet = is_quiet[:, self._zone_of]
-        spoilt = np.flatnonzero(~is_quiet.all(axis=0)).tolist()
-        for z in spoilt:
-            last = int(np.flatnonzero(~is_quiet[:, z])[-1])
-            quiet[:last, self.columns[z]] = False
-            self.scales.forget_last_five(self.columns[z])
-        is_said = quiet & ~np.isnan(values)
+        is_said = ~np.isnan(values)
+        if not is_quiet.all():
+            is_said &= is_quiet[:, self._zone_of]
+            for z in np.flatnonzero(~is_quiet.all(axis=0)).tolist():
+                last = int(np.flatnonzero(~is_quiet[:, z])[-1])
+                is_said[:last, self.columns[z]] = False
+                self.scales.forget_last_five(self.columns[z])
         lesson.add("five", values, is_said)
-        lesson.add("fives", np.ones_like(values), is_said)
+        lesson.count("fives", is_said)
 
 
 def more_of(looked: Look, flows: Ints) -> Floats:

@@ -84,21 +84,26 @@ class Grid:
 
         Two ticks of a block are at most `GAP_MAX` bins apart; the first may come later than that.
         """
-        closes = (ticks - self._grace_ms) // self.width_ms * self.width_ms  # first to stay open
-        is_in_time = self._is_in_time(closes, arrivals)
-        start = arrivals.at[is_in_time] // self.width_ms * self.width_ms
-        first = self._first(closes, start, arrivals.after[is_in_time])
+        ends = np.concatenate([ticks[:1], ticks[-1:]]) - self._grace_ms
+        closes = ends // self.width_ms * self.width_ms  # first to stay open, at either end
+        start = arrivals.at // self.width_ms * self.width_ms
+        is_in_time = self._is_in_time(ticks, start, arrivals)
+        column, value, after = arrivals.column, arrivals.value, arrivals.after
+        if not is_in_time.all():
+            start, after = start[is_in_time], after[is_in_time]
+            column, value = column[is_in_time], value[is_in_time]
+        first = self._first(closes, start, after)
         is_anew = len(closes) > 0 and int(closes[0]) - first > GAP_MAX * self.width_ms
         if is_anew:
             first = int(closes[0]) - self.width_ms
             self.last[:] = np.nan
-        sums, counts = self._add(first, start, arrivals, is_in_time)
+        sums, counts = self._add(first, start, column, value)
         count = (int(closes[-1]) - first) // self.width_ms if len(closes) else 0
         self._keep(first, count, sums, counts)
         if len(closes):
             self.next = int(closes[-1])
         starts = first + self.width_ms * np.arange(count)
-        return self._rows(starts, closes, sums, counts, is_anew=is_anew), is_in_time
+        return self._rows(starts, ticks, sums, counts, is_anew=is_anew), is_in_time
 
     def _first(self, closes: Ints, start: Ints, after: Ints) -> int:
         """Return the oldest bin that is open; before the first tick of all that is any bin."""
@@ -107,19 +112,22 @@ class Grid:
         before = [*self.open, *start[after == 0].tolist()] if len(closes) else [*self.open, *start]
         return int(min([*before, *closes[:1].tolist()], default=0))
 
-    def _is_in_time(self, closes: Ints, arrivals: Arrivals) -> Bools:
-        begin = -(2**62) if self.next is None else self.next
-        floor = np.concatenate([[begin], closes])[arrivals.after]
-        start = arrivals.at // self.width_ms * self.width_ms
-        is_in_time: Bools = (start >= floor) & (arrivals.at <= arrivals.now + AHEAD_MAX_MS)
-        return is_in_time
+    def _is_in_time(self, ticks: Ints, start: Ints, arrivals: Arrivals) -> Bools:
+        """Say which arrivals find their bin open: the tick before them has not closed it."""
+        is_open: Bools = np.ones(len(start), dtype=np.bool_)
+        if self.next is not None:
+            is_open = start >= self.next
+        if len(ticks):
+            closes_at = start + self.width_ms + self._grace_ms
+            is_open = np.where(arrivals.after > 0, closes_at > ticks[arrivals.after - 1], is_open)
+        return is_open & (arrivals.at <= arrivals.now + AHEAD_MAX_MS)
 
-    def _add(
-        self, first: int, start: Ints, arrivals: Arrivals, is_in_time: Bools
-    ) -> tuple[Floats, Floats]:
+    def _add(self, first: int, start: Ints, column: Ints, value: Floats) -> tuple[Floats, Floats]:
         """Return sums and counts of the bins from `first` on, what was open and is new together."""
         row = (start - first) // self.width_ms
-        column, value = arrivals.column[is_in_time], arrivals.value[is_in_time]
+        if len(row) and int(row.min()) < 0:  # before a gap nothing is wanted
+            is_wanted = row >= 0
+            row, column, value = row[is_wanted], column[is_wanted], value[is_wanted]
         held = [s for s in self.open if s >= first]
         last = max(
             [int(row.max()) if len(row) else -1, *((s - first) // self.width_ms for s in held)]
@@ -128,9 +136,8 @@ class Grid:
         for s in held:
             n = (s - first) // self.width_ms
             sums[n], counts[n] = self.open[s]
-        is_wanted = row >= 0  # before a gap nothing is
-        cell = row[is_wanted] * self._n + column[is_wanted]
-        np.add.at(sums.reshape(-1), cell, value[is_wanted])
+        cell = row * self._n + column
+        np.add.at(sums.reshape(-1), cell, value)
         np.add.at(counts.reshape(-1), cell, 1.0)
         return sums, counts
 
@@ -143,7 +150,7 @@ class Grid:
         }
 
     def _rows(
-        self, starts: Ints, closes: Ints, sums: Floats, counts: Floats, *, is_anew: bool
+        self, starts: Ints, ticks: Ints, sums: Floats, counts: Floats, *, is_anew: bool
     ) -> Rows:
         n = len(starts)
         values = np.full((n, self._n), np.nan)
@@ -155,7 +162,7 @@ class Grid:
             self._fill(starts, values, is_fresh)
         return Rows(
             start=starts,
-            tick=np.searchsorted(closes, starts, side="right"),
+            tick=np.searchsorted(ticks, starts + self.width_ms + self._grace_ms),
             values=values,
             is_fresh=is_fresh,
             anew=0 if is_anew else None,
@@ -188,6 +195,20 @@ class Grid:
 def ticks_before(ticks: Ints, last: int) -> Ints:
     """Return the tick before each; `last` is the one before the first."""
     return np.concatenate([[last], ticks])[: len(ticks)]
+
+
+def awake(ticks: Ints, last: int, until: int) -> Bools:
+    """Say which ticks come after one up to an instant; `last` is the one before the first."""
+    is_awake = np.zeros(len(ticks), dtype=np.bool_)
+    if last <= until:
+        is_awake[: int(np.searchsorted(ticks, until, side="right")) + 1] = True
+    return is_awake
+
+
+def order_of(number: Ints) -> Ints:
+    """Return the places of numbers from 0 on in their order, equal ones as they stand."""
+    small = number.astype(np.uint16) if len(number) and int(number.max()) < 2**16 else number
+    return np.argsort(small, kind="stable")  # of so few bits numpy sorts without comparing
 
 
 def grace_ms(width_ms: int) -> int:

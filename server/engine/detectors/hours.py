@@ -52,7 +52,9 @@ class Hours:
         """Return the hours that closed bins close, oldest first; values are (bins, columns)."""
         if self._width_ms > HOUR_MS or not len(start):
             return []
-        closed: list[Hour] = []
+        is_said = ~np.isnan(values)
+        said = np.where(is_said, values, 0.0)
+        closed: list[tuple[int, int, Floats]] = []
         number = start // HOUR_MS
         cuts = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(start)]
         for first, beyond in pairwise(cuts):
@@ -60,33 +62,35 @@ class Hours:
             if hour != self.open:
                 self.open = hour
                 self.sums[:] = 0.0
-            self._add(start[first:beyond], values[first:beyond])
+            late = first + int(np.searchsorted(start[first:beyond], self._late(hour)))
+            self._add(said[first:beyond], is_said[first:beyond], self.sums[:2])
+            if late < beyond:
+                self._add(said[late:beyond], is_said[late:beyond], self.sums[2:])
             if int(start[beyond - 1]) + self._width_ms >= hour + HOUR_MS:
-                closed.append(self._close(beyond - 1, hour))
-        return closed
+                closed.append((beyond - 1, hour, self.sums.copy()))
+        return self._close(closed)
 
-    def _add(self, start: Ints, values: Floats) -> None:
-        is_said = ~np.isnan(values)
-        said = np.where(is_said, values, 0.0)
-        self.sums[0] = onto(self.sums[0], said)
-        self.sums[1] = onto(self.sums[1], is_said.astype(np.float64))
-        late = start + self._width_ms > self.open + HOUR_MS - END_MS
-        if late.any():
-            self.sums[2] = onto(self.sums[2], said[late])
-            self.sums[3] = onto(self.sums[3], is_said[late].astype(np.float64))
+    def _late(self, hour: int) -> int:
+        """Return the instant from which bins reach into the end of an hour."""
+        return hour + HOUR_MS - END_MS - self._width_ms + 1
 
-    def _close(self, row: int, hour: int) -> Hour:
-        total, count, end_total, end_count = self.sums
-        known = count >= self._need
-        return Hour(
-            row=row,
-            start=hour,
-            means=_ratio(total, count, known),
-            ends=_ratio(end_total, end_count, end_count > 0),
-        )
+    def _add(self, said: Floats, is_said: Bools, sums: Floats) -> None:
+        sums[0] = onto(sums[0], said)
+        sums[1] += is_said.sum(axis=0)
+
+    def _close(self, closed: list[tuple[int, int, Floats]]) -> list[Hour]:
+        if not closed:
+            return []
+        total, count, end_total, end_count = np.stack([sums for _, _, sums in closed], axis=1)
+        means = _ratio(total, count, count >= self._need)
+        ends = _ratio(end_total, end_count, end_count > 0)
+        return [
+            Hour(row=row, start=hour, means=means[n], ends=ends[n])
+            for n, (row, hour, _) in enumerate(closed)
+        ]
 
 
 def _ratio(total: Floats, count: Floats, known: Bools) -> Floats:
-    ratio = np.full(len(total), np.nan)
+    ratio = np.full_like(total, np.nan)
     np.divide(total, count, out=ratio, where=known)
     return ratio

@@ -60,7 +60,8 @@ class Family:
 class Part:
     """The bins of one lesson in a block; `before` and `flows` begin some bins earlier.
 
-    `first` is the number of its first bin in the block.
+    `first` is the number of its first bin in the block; `may_jump` says that a reading has moved by
+    as much as a jump at least must.
     """
 
     first: int
@@ -70,6 +71,7 @@ class Part:
     flows: Floats
     moves: Floats
     meters: Bools
+    may_jump: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,10 +137,7 @@ class Jumps:
 
     def is_looked_at(self, part: Part) -> bool:
         """Say whether the bins of a lesson may show a jump, or one is held back."""
-        if self._jumps:
-            return True
-        with np.errstate(invalid="ignore"):
-            return bool((np.abs(part.moves) >= JUMP_KPA).any())
+        return bool(self._jumps) or part.may_jump
 
     def look(self, part: Part, held: Bools, off: set[tuple[int, int]]) -> list[tuple[int, Jumped]]:
         """Look for jumps in the bins of one lesson."""

@@ -19,6 +19,7 @@ from server.engine.detectors.jumps import (
     BEFORE,
     BLIND_PART,
     COMMON_PART,
+    JUMP_KPA,
     POINTS_MIN,
     Family,
     Jumped,
@@ -35,6 +36,7 @@ from server.engine.detectors.kinship import (
     span_ms,
 )
 from server.engine.detectors.lessons import Ended, Lesson, Open
+from server.engine.detectors.nets import Nets
 from server.engine.detectors.symptoms import Change, Symptom
 from telemetry.instant import DAY_MS, HOUR_MS, SECOND_MS, Instant
 from telemetry.point import PointId
@@ -90,6 +92,7 @@ class Loners:
             self._columns[z, : len(family.columns)] = family.columns
         self.kinship = Kinship(self.shape, span_ms=self._span_ms)
         self.days = Days(self.shape, span_ms=self._span_ms)
+        self._nets = Nets([f.meters for f in families])
         self.jumps = Jumps(families, self.shape, width_ms=width_ms)
         self._tail = np.full((BEFORE, *self.shape), np.nan)
         self._flow_tail = np.full((BEFORE, len(families)), np.nan)
@@ -155,14 +158,14 @@ class Loners:
         said = np.concatenate([rows.values, np.full((len(rows.start), 1), np.nan)], axis=1)
         values = said[:, self._columns]
         is_fresh = np.concatenate([rows.is_fresh, np.zeros((len(said), 1), bool)], axis=1)
-        flow = self._flows(rows.values)
+        flow, meters = self._nets.of(rows.values, rows.is_fresh)
         held = np.zeros(values.shape, dtype=np.bool_)
         lesson = rows.start // self._span_ms
         before = np.concatenate([self._tail, values])
         flows = np.concatenate([self._flow_tail, flow])
         moves = moves_of(before[BEFORE - 1 :], is_fresh[:, self._columns])
+        is_far = np.logical_or.reduce(np.abs(moves) >= JUMP_KPA, axis=(1, 2))
         cuts = np.flatnonzero(np.diff(lesson)) + 1
-        meters = self._fresh_meters(rows.is_fresh)
         parts = [
             Part(
                 first=a,
@@ -172,14 +175,16 @@ class Loners:
                 flows=flows[a : b + BEFORE],
                 moves=moves[a:b],
                 meters=meters[a:b],
+                may_jump=bool(is_far[a:b].any()),
             )
             for a, b in pairwise([0, *cuts.tolist(), len(lesson)])
         ]
         ended = self.open.add(lesson, values, flow, moves)
         changes = self._run(parts, ended, held)
         self._tail, self._flow_tail = before[-BEFORE:].copy(), flows[-BEFORE:].copy()
-        is_place = self._columns >= 0
-        mask[:, self._columns[is_place]] = held[:, is_place]
+        if held.any():
+            is_place = self._columns >= 0
+            mask[:, self._columns[is_place]] = held[:, is_place]
         changes.sort(key=lambda told: told[0])
         return mask, changes
 
@@ -217,22 +222,6 @@ class Loners:
         self._past = []
         self.jumps.begin_anew()
         self.open.begin_anew()
-
-    def _flows(self, values: Floats) -> Floats:
-        flow = np.full((len(values), len(self.families)), np.nan)
-        for z, family in enumerate(self.families):
-            if family.meters:
-                flow[:, z] = 0.0
-                for column, sign in family.meters:
-                    flow[:, z] += float(sign) * values[:, column]
-        return flow
-
-    def _fresh_meters(self, is_fresh: Bools) -> Bools:
-        fresh = np.zeros((len(is_fresh), len(self.families)), dtype=np.bool_)
-        for z, family in enumerate(self.families):
-            if family.meters:
-                fresh[:, z] = is_fresh[:, [c for c, _ in family.meters]].all(axis=1)
-        return fresh
 
     def _jumped(self, tick: int, jumped: Jumped) -> Change:
         z, i = jumped.zone, jumped.point

@@ -6,8 +6,10 @@ follow each other, its noise, its spikes). How a stream is cut into blocks chang
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from server.engine.detectors.grid import Bools, Floats, Ints
 from server.engine.detectors.symptoms import Symptom
@@ -43,6 +45,8 @@ SPIKES_ON, SPIKES_OFF = 5.0, 1.5
 """Spikes within some 360 readings, beyond three times what is usual there."""
 
 _MAD = 1.4826
+
+_Number = TypeVar("_Number", np.float64, np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,40 +112,33 @@ class Pages:
             return []
         is_first = np.concatenate([[True], number[1:] != number[:-1]])
         begins = np.flatnonzero(is_first)
-        counts = np.diff(np.append(begins, len(number)))
-        offset = np.arange(len(number)) - np.repeat(begins, counts)
-        who = number[begins]
+        who, counts = number[begins], np.diff(begins, append=len(number))
         total = self._fill[who] + counts
-        column = CARRY + self._fill[number] + offset
+        column = CARRY + self._fill[number]
+        if len(who) < len(number):
+            column += np.arange(len(number)) - np.repeat(begins, counts)
         if int(total.max()) < PAGE:
             self._values[number, column] = readings.value
             self._at[number, column] = readings.at
             self._fill[who] = total
             return []
-        return self._turn_over(readings, who, total, column, np.repeat(np.arange(len(who)), counts))
+        return self._turn_over(readings, who, counts, column)
 
-    def _turn_over(
-        self, readings: Readings, who: Ints, total: Ints, column: Ints, row: Ints
-    ) -> list[Turn]:
+    def _turn_over(self, readings: Readings, who: Ints, counts: Ints, column: Ints) -> list[Turn]:
         """Lay what was kept and what is new end to end, point after point, and judge the pages."""
-        fill, lengths = self._fill[who], CARRY + total
-        offsets = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        size = int(lengths.sum())
-        values, at = np.full(size, np.nan), np.zeros(size, dtype=np.int64)
-        place = np.full(size, -1, dtype=np.int64)
-        kept_row, kept_column = np.nonzero(np.arange(CARRY + PAGE) < (CARRY + fill)[:, None])
-        values[offsets[kept_row] + kept_column] = self._values[who[kept_row], kept_column]
-        at[offsets[kept_row] + kept_column] = self._at[who[kept_row], kept_column]
-        new = offsets[row] + column
-        values[new], at[new], place[new] = readings.value, readings.at, readings.place
+        total = self._fill[who] + counts
         full = total // PAGE
+        lengths = CARRY + PAGE + full * PAGE
+        offsets = np.cumsum(lengths) - lengths
+        size = int(lengths.sum())
+        values, at, place = np.full(size, np.nan), *np.zeros((2, size), dtype=np.int64)
+        _windows(values)[offsets], _windows(at)[offsets] = self._values[who], self._at[who]
+        new = np.repeat(offsets, counts) + column
+        values[new], at[new], place[new] = readings.value, readings.at, readings.place
         turns = self._judge(who, full, offsets, values, at, place)
-        left = total - full * PAGE
-        tail_row, tail_column = np.nonzero(np.arange(CARRY + PAGE) < (CARRY + left)[:, None])
-        source = offsets[tail_row] + full[tail_row] * PAGE + tail_column
-        self._values[who[tail_row], tail_column] = values[source]
-        self._at[who[tail_row], tail_column] = at[source]
-        self._fill[who] = left
+        tail = offsets + full * PAGE
+        self._values[who], self._at[who] = _windows(values)[tail], _windows(at)[tail]
+        self._fill[who] = total - full * PAGE
         return turns
 
     def _judge(
@@ -150,11 +147,27 @@ class Pages:
         first = np.concatenate([[0], np.cumsum(full)[:-1]])
         nth = np.arange(int(full.sum())) - np.repeat(first, full)
         start = np.repeat(offsets, full) + PAGE * nth
-        inside = np.arange(CARRY + PAGE)
-        page = _Page.of(values[start[:, None] + inside])
+        page = _Page.of(_windows(values)[start])
+        is_new = (self._first_at[who] < 0) & (full > 0)
+        self._first_at[who[is_new]] = at[offsets[is_new] + CARRY]
+        some = np.flatnonzero(full)
+        is_there = np.arange(int(full.max()))[:, None] < full[some]
+        row = np.where(is_there, first[some] + np.arange(len(is_there))[:, None], 0)
+        begin = start[row] + CARRY
+        sheet = _Sheet(
+            who=who[some],
+            full=full[some],
+            is_there=is_there,
+            row=row,
+            begin=begin,
+            at=at,
+            page=page,
+        )
+        left = full.copy()
+        left[some[self._learn_calm(sheet)]] = 0
         turns: list[Turn] = []
-        for wave in range(int(full.max())):
-            chosen = np.flatnonzero(full > wave)
+        for wave in range(int(left.max())):
+            chosen = np.flatnonzero(left > wave)
             rows = first[chosen] + wave
             begin = start[rows] + CARRY
             told = _Wave(
@@ -167,12 +180,78 @@ class Pages:
         turns.sort(key=lambda t: t.place)
         return turns
 
+    def _learn_calm(self, sheet: "_Sheet") -> Bools:
+        """Learn all pages of those points at once of which nothing comes or goes; say of which.
+
+        What a page brings is what `_wave` would find in it, to the bit.
+        """
+        who, full = sheet.who, sheet.full
+        pages = self._pages[who] + np.arange(float(len(sheet.row)))[:, None]
+        is_off, courses = self._moves(sheet, pages)
+        is_flat, standing, since = self._stands(sheet, pages, courses["_equal"])
+        is_off |= is_flat
+        is_off[0] |= self.is_flat[who] | self.is_noisy[who] | self.is_spiky[who]
+        is_calm: Bools = ~np.logical_or.reduce(is_off, axis=0)
+        calm = np.flatnonzero(is_calm)
+        whom, full = who[calm], full[calm]
+        for name, course in (courses | standing).items():
+            getattr(self, name)[whom] = course[full, calm]
+        self._run_since[whom] = since[calm]
+        self._pages[whom] += full
+        self._noisy[whom] = np.maximum(self._noisy[whom] - full, 0)
+        return is_calm
+
+    def _moves(self, sheet: "_Sheet", pages: Floats) -> tuple[Bools, dict[str, Floats]]:
+        """Return which pages are loud or full of spikes, and what all teach if none is."""
+        who, page, row = sheet.who, sheet.page, sheet.row
+        typical, floor = page.typical[row], self._floor[who]
+        rate = 1 / np.clip(pages + 1.0, 1.0, MEMORY_PAGES)
+        roof = np.where(pages + 1.0 > NOISE_KNOWN_PAGES, 3.0, np.inf)
+        noises = _drawn(self._noise[who], typical, rate, floor, roof)
+        noise = np.maximum(noises[:-1], floor)
+        is_known = sheet.is_there & (pages >= NOISE_KNOWN_PAGES) & self._is_steady[who]
+        is_loud = is_known & (typical > NOISE_TIMES * noise)
+        count = np.zeros(row.shape)
+        leaps = is_known & ~is_loud & (page.largest[row] > SCREEN_TIMES * noise)
+        if leaps.any():
+            count[leaps] = _spikes(page.values[row[leaps]], noise[leaps])
+        is_young = pages < HABIT_PAGES
+        slow = np.where(is_young, 1 / (pages + 1.0), 1 / MEMORY_PAGES)
+        habits = _drawn(self._habit[who], count, slow)
+        usual = np.where(is_young, np.inf, 3.0 * SPIKES_PAGES * habits[:-1])
+        spikes = _faded(self._spikes[who], np.full(row.shape, 1 - 1 / SPIKES_PAGES), count)
+        is_spiky = sheet.is_there & (spikes[1:] >= SPIKES_ON + usual)
+        equals = _drawn(self._equal[who], page.equal[row] / PAGE, rate)
+        courses = {"_noise": noises, "_habit": habits, "_spikes": spikes, "_equal": equals}
+        return is_loud | is_spiky, courses
+
+    def _stands(
+        self, sheet: "_Sheet", pages: Floats, equals: Floats
+    ) -> tuple[Bools, dict[str, Floats], Ints]:
+        """Return which pages stand still for too long, what all teach, and since when each run."""
+        who, page, row = sheet.who, sheet.page, sheet.row
+        lead, trailing = page.lead[row], page.trailing[row]
+        is_still = lead == PAGE
+        runs = _faded(self._run[who], is_still.astype(np.float64), trailing)
+        ended = np.maximum(runs[:-1] + lead, page.ended[row])
+        best = np.maximum(ended, trailing)
+        over = np.concatenate([self._longest[None, who], np.where(is_still, 0.0, ended)])
+        longest = np.maximum.accumulate(over, axis=0)
+        is_flat = sheet.is_there & (best >= FLAT_MIN - 1)
+        n, p = np.nonzero(is_flat)
+        if len(n):
+            now = sheet.at[sheet.begin[n, p] + PAGE - 1]
+            limit = self._limit(who[p], now, pages[n, p], equals[n, p], longest[n, p])
+            is_flat[n, p] = best[n, p] >= limit
+        nth = np.where(sheet.is_there & ~is_still, np.arange(len(row))[:, None], -1).max(axis=0)
+        every = np.arange(len(who))
+        moved = sheet.at[sheet.begin[nth, every] + PAGE - 1 - trailing[nth, every].astype(np.int64)]
+        before = np.where(self._run[who] > 0, self._run_since[who], sheet.at[sheet.begin[0] - 1])
+        return is_flat, {"_run": runs, "_longest": longest}, np.where(nth < 0, before, moved)
+
     def _wave(self, wave: "_Wave") -> list[Turn]:
         """Judge one page of each of some points, and learn from it."""
         who, page = wave.who, wave.page
-        is_new = self._first_at[who] < 0
-        if is_new.any():
-            self._first_at[who[is_new]] = wave.at[is_new, 1]
         is_still = page.lead == PAGE
         run = self._run[who]
         through = run + page.lead
@@ -180,7 +259,9 @@ class Pages:
         was_flat, was_noisy, was_spiky = self.is_flat[who], self.is_noisy[who], self.is_spiky[who]
         is_flat = was_flat
         if best.max() >= FLAT_MIN - 1 or was_flat.any():
-            limit = self._limit(who, wave.at[:, -1])
+            limit = self._limit(
+                who, wave.at[:, -1], self._pages[who], self._equal[who], self._longest[who]
+            )
             is_flat = np.where(was_flat, best >= PAGE - 1, best >= limit)
         noise = np.maximum(self._noise[who], self._floor[who])
         is_known = (self._pages[who] >= NOISE_KNOWN_PAGES) & self._is_steady[who]
@@ -215,12 +296,11 @@ class Pages:
         self._noise[who] += rate * (np.minimum(page.typical, roof) - self._noise[who])
         self._equal[who] += rate * (page.equal / PAGE - self._equal[who])
 
-    def _limit(self, who: Ints, now: Ints) -> Floats:
+    def _limit(self, who: Ints, now: Ints, pages: Floats, equal: Floats, longest: Floats) -> Floats:
         """Return how many equal pairs in a row each point must show to be called frozen."""
-        pages = self._pages[who]
-        share = (self._equal[who] * pages * PAGE + 2.0) / (pages * PAGE + 4.0)
+        share = (equal * pages * PAGE + 2.0) / (pages * PAGE + 4.0)
         chance = FLAT_NATS / -np.log(np.minimum(share, 0.999))
-        longest = FLAT_TIMES * (self._longest[who] + 1.0)
+        longest = FLAT_TIMES * (longest + 1.0)
         limit = np.maximum(np.maximum(FLAT_MIN - 1.0, longest), chance)
         is_restless = (share <= RESTLESS_SHARE) & (pages >= RESTLESS_PAGES) & self._is_steady[who]
         is_known = is_restless | (now - self._first_at[who] >= KNOWN_MS)
@@ -327,6 +407,23 @@ class _Page:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Sheet:
+    """All pages of some points, `full` of each: tables of (pages, points).
+
+    `row` is the number of a page and `begin` the place of its first reading in `at`; where a point
+    has no such page, they are those of any.
+    """
+
+    who: Ints
+    full: Ints
+    is_there: Bools
+    row: Ints
+    begin: Ints
+    at: Ints
+    page: _Page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Wave:
     """One page of each of some points; `at` has the instant before it and its own twelve."""
 
@@ -351,3 +448,40 @@ def _spikes(values: Floats, noise: Floats) -> Floats:
     far = np.abs(values[:, 3:-3] - median) > SPIKE_MADS * np.maximum(mad, noise[:, None])
     count: Floats = far.sum(axis=1).astype(np.float64)
     return count
+
+
+def _windows(laid: NDArray[_Number]) -> NDArray[_Number]:
+    """Return every page with what is carried before it, by where it begins; they share memory."""
+    return np.lib.stride_tricks.sliding_window_view(laid, CARRY + PAGE, writeable=True)
+
+
+def _drawn(
+    state: Floats,
+    targets: Floats,
+    rates: Floats,
+    floor: Floats | None = None,
+    roof: Floats | None = None,
+) -> Floats:
+    """Draw a state towards one target after another; return it before the first and after each.
+
+    No target is beyond `roof` times the state, which counts as at least the floor.
+    """
+    course = np.empty((len(targets) + 1, len(state)))
+    course[0] = state
+    for n in range(len(targets)):
+        target = targets[n]
+        if floor is not None and roof is not None:
+            target = np.minimum(target, roof[n] * np.maximum(state, floor))
+        state = state + rates[n] * (target - state)
+        course[n + 1] = state
+    return course
+
+
+def _faded(state: Floats, factors: Floats, more: Floats) -> Floats:
+    """Let a state fade and grow, once for each row; return it before the first and after each."""
+    course = np.empty((len(more) + 1, len(state)))
+    course[0] = state
+    for n in range(len(more)):
+        state = state * factors[n] + more[n]
+        course[n + 1] = state
+    return course

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from server.engine.detectors.block import Block
-from server.engine.detectors.grid import Bools, Ints
+from server.engine.detectors.grid import Bools, Ints, order_of
 from server.engine.detectors.pages import Pages, Readings, Turn
 from server.engine.detectors.symptoms import Change, Symptom
 from server.engine.detectors.wrong import Wrongs, floors, is_reading
@@ -189,8 +189,7 @@ _GONE = {
 def _ordered(block: Block, number: Ints, chosen: Ints) -> Readings:
     """Return readings in the order of their points, then of their arrival."""
     if (number[1:] < number[:-1]).any():
-        small = number.astype(np.uint16) if int(number.max()) < 2**16 else number
-        order = np.argsort(small, kind="stable")
+        order = order_of(number)
         number, chosen = number[order], chosen[order]
     return Readings(number=number, place=chosen, at=block.at[chosen], value=block.value[chosen])
 

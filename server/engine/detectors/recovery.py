@@ -124,18 +124,19 @@ class Recovery:
             columns = [self._column.get(p, -1) for p in block.points]
             self._table = np.array(columns, dtype=np.int64)
         column = self._table[block.point[good]]
-        wanted, column = good[column >= 0], column[column >= 0]
-        slot, after = block.at[wanted] // SLOT_MS, block.after[wanted]
+        if not (column >= 0).all():
+            good, column = good[column >= 0], column[column >= 0]
+        slot, after = block.at[good] // SLOT_MS, block.after[good]
         place = (slot & 1) * len(self._points) + column
-        value, taken = block.value[wanted], 0
+        value, taken = block.value[good], 0
         found: list[tuple[int, Finding]] = []
         if self._open < 0 and len(block.ticks):
             self._open = int(block.ticks[0]) // SLOT_MS
             taken = int(np.searchsorted(after, 0, side="right"))  # nothing before the first tick
         while self._open >= 0:
             closes = (self._open + 1) * SLOT_MS + CLOSES_MS
-            tick = int(np.searchsorted(block.ticks, closes))
-            until = int(np.searchsorted(after, tick, side="right"))
+            tick = int(block.ticks.searchsorted(closes))
+            until = int(after.searchsorted(tick, side="right"))
             self._add(slot[taken:until], place[taken:until], value[taken:until])
             taken = until
             if tick >= len(block.ticks):
@@ -148,8 +149,8 @@ class Recovery:
         """Add samples one after another; what is of neither of two slots comes too late."""
         if not len(slot):
             return
-        is_open = (slot >= self._open) & (slot <= self._open + 1)
-        if not is_open.all():
+        if int(slot.min()) < self._open or int(slot.max()) > self._open + 1:
+            is_open = (slot >= self._open) & (slot <= self._open + 1)
             place, value = place[is_open], value[is_open]
         np.add.at(self._sums.reshape(-1), place, value)
         np.add.at(self._counts.reshape(-1), place, 1.0)
@@ -170,8 +171,9 @@ class Recovery:
     def _keep(self, slot: int, sums: Floats, counts: Floats) -> None:
         if slot <= self._newest - RING:
             return
-        is_said = counts > 0
-        self._means[slot % RING] = np.where(is_said, sums / np.where(is_said, counts, 1.0), np.nan)
+        row = self._means[slot % RING]
+        row[:] = np.nan
+        np.divide(sums, counts, out=row, where=counts > 0, casting="same_kind")
         self._slots[slot % RING] = slot
         self._newest = max(self._newest, slot)
 

@@ -51,11 +51,13 @@ class Mean:
         self._memory = memory
         self._trusted = trusted
         self._clip = clip
+        self._roof: Floats | None = None
 
     def clipped(self, magnitudes: Floats) -> Floats:
         """Return magnitudes, (bins, columns), as they may be learnt; NaN stays NaN."""
-        roof = np.where(self.count >= self._trusted, self._clip * self.mean, np.inf)
-        return np.minimum(magnitudes, roof)
+        if self._roof is None:
+            self._roof = np.where(self.count >= self._trusted, self._clip * self.mean, np.inf)
+        return np.minimum(magnitudes, self._roof)
 
     def learn(self, total: Floats, count: Floats) -> Floats:
         """Learn from the sums of some magnitudes; return how far each mean moved towards theirs."""
@@ -63,6 +65,7 @@ class Mean:
         rate: Floats = np.minimum(1.0, count / np.clip(self.count, 1.0, self._memory))
         mean = total / np.where(count > 0, count, 1.0)
         self.mean += rate * (mean - self.mean)
+        self._roof = None
         return rate
 
     def course(self, sizes: Floats) -> tuple[Floats, Floats]:
@@ -94,6 +97,7 @@ class Mean:
         """Learn from so many lessons of a course."""
         means, counts = course
         self.mean, self.count = means[lessons].copy(), counts[lessons].copy()
+        self._roof = None
 
     def learn_lessons(self, sizes: Floats) -> None:
         """Learn from lessons, as in `course`."""
@@ -104,6 +108,7 @@ class Mean:
         """Take over what another has learnt; pairs are (our column, its column)."""
         adopt(self.mean, other.mean, pairs)
         adopt(self.count, other.count, pairs)
+        self._roof = None
 
 
 class Owed:
@@ -117,13 +122,23 @@ class Owed:
         self.product = np.zeros(n)
         self.square = np.zeros(n)
         self.rest = Mean(n, memory=3_600, trusted=100, clip=3.0)
+        self._slope: Floats | None = None
 
     def fall(self, more: Floats, columns: slice) -> Floats:
         """Return the fall of columns that goes with a change of flow² by `more`."""
-        square = self.square[columns]
-        slope = self.product[columns] / np.where(square > 0.0, square, np.inf)
-        owed: Floats = np.maximum(slope, 0.0) * more
+        if self._slope is None:
+            slope = self.product / np.where(self.square > 0.0, self.square, np.inf)
+            self._slope = np.maximum(slope, 0.0)
+        owed: Floats = self._slope[columns] * more
         return owed
+
+    def learn(self, said: "Lesson") -> None:
+        """Learn what the quiet bins of a lesson have said."""
+        rate = self.rest.learn(said["rest"], said["rests"])
+        count = np.where(said["rests"] > 0, said["rests"], 1.0)
+        self.product += rate * (said["product"] / count - self.product)
+        self.square += rate * (said["square"] / count - self.square)
+        self._slope = None
 
     def sigma(self, columns: slice) -> Floats:
         """Return sigma of what is left of a fall; infinite until it is learnt."""
@@ -135,6 +150,7 @@ class Owed:
         self.rest.adopt(other.rest, pairs)
         adopt(self.product, other.product, pairs)
         adopt(self.square, other.square, pairs)
+        self._slope = None
 
 
 class Lesson:
@@ -147,9 +163,17 @@ class Lesson:
 
     def add(self, name: str, rows: Floats, is_counted: Bools) -> None:
         """Add the counted values of rows, (bins, columns), to a sum."""
-        line = self.NAMES.index(name)
+        total = self.sums[self.NAMES.index(name)]
         chosen = np.where(is_counted, rows, 0.0)
-        self.sums[line] = onto(self.sums[line], chosen)
+        if len(rows) == 1:
+            total += chosen[0]
+        else:
+            total[:] = onto(total, chosen)
+
+    def count(self, name: str, is_counted: Bools) -> None:
+        """Count rows, (bins, columns)."""
+        counts = self.sums[self.NAMES.index(name)]
+        counts += is_counted[0] if len(is_counted) == 1 else is_counted.sum(axis=0)
 
     def __getitem__(self, name: str) -> Floats:
         row: Floats = self.sums[self.NAMES.index(name)]
@@ -172,6 +196,12 @@ class Scales:
         self._last_five = np.full(n, np.nan)
         self._last_five_start = np.full(n, -1, dtype=np.int64)
         self._width: Floats | None = None
+        self._needed: Floats | None = None
+        self._is_new: Bools | None = None
+
+    def _changed(self) -> None:
+        """Forget what was worked out from what was learnt until now."""
+        self._width = self._needed = self._is_new = None
 
     @property
     def noise(self) -> Floats:
@@ -194,14 +224,19 @@ class Scales:
         return self.by_five.count >= FIVE_LEARNT
 
     @property
-    def is_known(self) -> Bools:
-        """Say for which columns nothing is assumed any more."""
-        return self.is_five_learnt & self.is_drift_known
+    def is_new(self) -> Bools:
+        """Say for which columns something is assumed still."""
+        if self._is_new is None:
+            self._is_new = ~(self.is_five_learnt & self.is_drift_known)
+        return self._is_new
 
     @property
     def needed(self) -> Floats:
         """Return how many bins a reference needs."""
-        return np.where(self.is_five_learnt, REFERENCE_MIN, REFERENCE_MIN_UNLEARNT)
+        if self._needed is None:
+            needed = np.where(self.is_five_learnt, REFERENCE_MIN, REFERENCE_MIN_UNLEARNT)
+            self._needed = needed.astype(np.float64)
+        return self._needed
 
     def five(self, prior: Floats, columns: _Columns) -> Floats:
         """Return sigma of 5-minute changes, at least `prior` while too few were seen."""
@@ -220,12 +255,9 @@ class Scales:
         said = self.lesson
         self.by_bin.learn(said["bin"], said["bins"])
         self.by_look.learn(said["look"], said["looks"])
-        rate = self.owed.rest.learn(said["rest"], said["rests"])
-        count = np.where(said["rests"] > 0, said["rests"], 1.0)
-        self.owed.product += rate * (said["product"] / count - self.owed.product)
-        self.owed.square += rate * (said["square"] / count - self.owed.square)
+        self.owed.learn(said)
         said.sums[:8] = 0.0
-        self._width = None
+        self._changed()
 
     def end_five(self, start: int) -> None:
         """Learn from the 5-minute means that began at `start`; begin the next."""
@@ -246,7 +278,7 @@ class Scales:
         self.largest_fall = np.where(follows, largest, self.largest_fall)
         self._last_five = np.where(is_said, means, self._last_five)
         self._last_five_start = np.where(is_said, start, self._last_five_start)
-        self._width = None
+        self._changed()
 
     def forget_last_five(self, columns: slice) -> None:
         """Do not compare the next 5-minute mean with one from before an event or a gap."""
@@ -260,7 +292,7 @@ class Scales:
         self.by_look.adopt(other.by_look, pairs)
         self.owed.adopt(other.owed, pairs)
         adopt(self.largest_fall, other.largest_fall, pairs)
-        self._width = None
+        self._changed()
 
 
 def scale_of(noise: Floats, five: Floats, drift: Floats) -> Floats:

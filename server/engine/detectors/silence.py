@@ -13,7 +13,8 @@ import numpy as np
 
 from server.engine.detectors.block import REASONS, Block
 from server.engine.detectors.finding import Board, Finding
-from server.engine.detectors.grid import Bools, Ints, ticks_before
+from server.engine.detectors.grid import Bools, Ints, awake, order_of
+from server.engine.detectors.hearings import Hearings, crossings
 from server.engine.effects import AlarmKind
 from server.engine.registry import Point
 from telemetry.instant import SECOND_MS, Instant
@@ -36,6 +37,9 @@ ZONE_MIN = 3
 AWAKE_MS = HOLD_MS + LONE_MS + 6 * SECOND_MS
 """After each moment at which something may change, every tick is looked at for so long."""
 
+GATEWAY_EARLIER_MS = 3 * SECOND_MS
+"""A gateway is silent by so much sooner than the quickest of its points."""
+
 NEVER = -(2**62)
 FOREVER_MS = 2**60
 _MOVE, _TURN = 0, 1
@@ -56,18 +60,6 @@ class _Heard:
     @property
     def threshold_ms(self) -> int:
         return max(PERIODS * self.point.period_ms, SILENT_MIN_MS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hearings:
-    """Live samples of points of the registry, in the order of arrival; arrays of one length."""
-
-    after: Ints
-    now: Ints
-    number: Ints
-    gateway: Ints
-    is_bad: Bools
-    reason: Ints
 
 
 class Silence:
@@ -155,15 +147,17 @@ class Silence:
             self._since = Instant(int(block.ticks[0]))
             self._wake(self._since)
         number = self._numbers_of(block.points)[block.point]
-        is_known = number >= 0
         hearings = Hearings(
-            after=block.after[is_known],
-            now=block.now[is_known],
-            number=number[is_known],
-            gateway=self._codes_of(block.gateways)[block.gateway[is_known]],
-            is_bad=self._is_bad(block)[is_known],
-            reason=block.reason[is_known],
+            after=block.after,
+            now=block.now,
+            number=number,
+            gateway=self._codes_of(block.gateways)[block.gateway],
+            is_bad=self._is_bad(block),
+            reason=block.reason,
         )
+        is_known = number >= 0
+        if not is_known.all():
+            hearings = hearings.part(is_known)
         changes = sorted([*self._moves(hearings), *self._turns(hearings)])
         is_awake = self._awake(block.ticks, hearings, changes)
         return self._look(block.ticks, hearings, changes, is_awake)
@@ -191,7 +185,7 @@ class Silence:
         before = self._gateway_of
         if (heard.gateway == before[heard.number]).all():
             return []
-        order = np.argsort(heard.number, kind="stable")
+        order = order_of(heard.number)
         number, gateway = heard.number[order], heard.gateway[order]
         previous = np.concatenate([[-1], gateway[:-1]])
         is_first = np.concatenate([[True], number[1:] != number[:-1]])[: len(number)]
@@ -203,7 +197,7 @@ class Silence:
         was_bad = self._was_bad
         if not heard.is_bad.any() and not was_bad.any():
             return []
-        order = np.argsort(heard.number, kind="stable")
+        order = order_of(heard.number)
         number, is_bad = heard.number[order], heard.is_bad[order]
         is_first = np.concatenate([[True], number[1:] != number[:-1]])[: len(number)]
         previous = np.concatenate([[False], is_bad[:-1]])[: len(number)]
@@ -215,7 +209,7 @@ class Silence:
 
         To look at more of them than needed changes nothing.
         """
-        is_awake: Bools = ticks_before(ticks, self._last_tick) <= self._awake_until
+        is_awake = awake(ticks, self._last_tick, self._awake_until)
         moments = [int(heard.now[place]) for place, _ in changes]
         moments += [m + FAULT_MS for m in moments]
         bad = np.flatnonzero(self._was_bad).tolist()
@@ -224,10 +218,16 @@ class Silence:
         ]
         start = (self._since or Instant(0)) + START_MS
         last = np.maximum(self._last_at, start - self._thresholds)
-        moments += _crossings(
-            heard.number, heard.now, last, self._thresholds, ticks, since=self._last_tick
-        )
-        moments += self._gateway_crossings(heard, last, ticks)
+        if changes or self._may_be_silent(heard, last, ticks):
+            moments += crossings(
+                heard.number,
+                heard.now,
+                last,
+                self._thresholds,
+                ticks,
+                since=self._last_tick - AWAKE_MS,
+            )
+            moments += self._gateway_crossings(heard, last, ticks)
         for moment in moments:
             lo, hi = np.searchsorted(ticks, [moment, moment + AWAKE_MS + 1]).tolist()
             is_awake[lo : hi + 1] = True  # ticks may be far apart: the first after it counts too
@@ -235,6 +235,16 @@ class Silence:
         past = [m for m in moments if m <= reached]
         self._wake(Instant(max(past, default=0)), for_ms=AWAKE_MS)
         return is_awake
+
+    def _may_be_silent(self, heard: Hearings, last: Ints, ticks: Ints) -> bool:
+        """Say whether anybody, or a gateway, can be silent for long in a block, or was before it.
+
+        While none was, and the block is shorter than their patience, nobody is looked at closely.
+        """
+        begin = int(heard.now.min(initial=FOREVER_MS))
+        end = max(int(heard.now.max(initial=0)), *ticks[-1:].tolist(), 0)
+        patience = self._thresholds - GATEWAY_EARLIER_MS
+        return bool((end - np.minimum(last, begin) >= patience).any())
 
     def _gateway_crossings(self, heard: Hearings, last: Ints, ticks: Ints) -> list[int]:
         count = len(self._codes)
@@ -244,8 +254,9 @@ class Silence:
         np.maximum.at(latest, self._gateway_of[is_known], last[is_known])
         np.minimum.at(shortest, self._gateway_of[is_known], self._thresholds[is_known])
         np.minimum.at(shortest, heard.gateway, self._thresholds[heard.number])
-        patience = shortest - 3 * SECOND_MS
-        return _crossings(heard.gateway, heard.now, latest, patience, ticks, since=self._last_tick)
+        patience = shortest - GATEWAY_EARLIER_MS
+        since = self._last_tick - AWAKE_MS
+        return crossings(heard.gateway, heard.now, latest, patience, ticks, since=since)
 
     def _look(
         self,
@@ -346,7 +357,7 @@ class Silence:
             last = max(self._last(h, now) for h in all_heard)
             shortest = min(h.threshold_ms for h in all_heard)
             is_offline = not self._gateways.get(gateway, True)
-            is_silent = now - last >= shortest - 3 * SECOND_MS
+            is_silent = now - last >= shortest - GATEWAY_EARLIER_MS
             if is_silent and (is_offline or len(all_heard) > 1):
                 silent[gateway] = all_heard
         return silent
@@ -431,32 +442,6 @@ class Silence:
                     )
                 )
         return holding
-
-
-def _crossings(
-    number: Ints, now: Ints, last: Ints, patience_ms: Ints, ticks: Ints, *, since: Instant
-) -> list[int]:
-    """Return when silences become long enough to be told, and when those end.
-
-    `number` and `now` are of hearings; `last` and `patience_ms` of everybody who may be heard;
-    `since` is the last tick before these.
-    """
-    who, heard = number, now
-    if (number[1:] < number[:-1]).any():
-        order = np.argsort(number, kind="stable")
-        who, heard = number[order], now[order]
-    is_first = np.concatenate([[True], who[1:] != who[:-1]])[: len(who)]
-    before = np.where(is_first, last[who], np.concatenate([[0], heard[:-1]])[: len(who)])
-    is_long = heard - before >= patience_ms[who]
-    begins = before[is_long] + patience_ms[who[is_long]]
-    newest = last.copy()
-    newest[number] = now
-    to_come = newest + patience_ms
-    if len(ticks):
-        near = (to_come <= ticks[-1]) & (to_come + AWAKE_MS >= since)
-        begins = np.concatenate([begins, to_come[near]])
-    moments: list[int] = np.unique(np.concatenate([begins, heard[is_long]])).tolist()
-    return moments
 
 
 def _finding(

@@ -85,7 +85,7 @@ class Ring:
         self._n = n
         self._bins = np.full((RING, n), np.nan)
         self._fives = np.zeros((RING, n))
-        self._counts = np.zeros((RING, n))
+        self._counts = np.zeros((RING, n), dtype=np.int8)  # few bits: they are added often
         self._begin, self._end = 0, RING  # what lies before a block, and its end
 
     def __getstate__(self) -> dict[str, object]:
@@ -122,7 +122,7 @@ class Ring:
         room = min(ROOM, max(4 * RING, ROOM_CELLS // max(1, self._n)))
         for name in ("_bins", "_fives", "_counts"):
             old = getattr(self, name)
-            new = np.empty((max(room, RING + rows), self._n))
+            new = np.empty((max(room, RING + rows), self._n), dtype=old.dtype)
             new[:RING] = old[self._end - RING : self._end]
             setattr(self, name, new)
         self._end = RING
@@ -162,21 +162,20 @@ class Ring:
     def see(self, row: int, columns: slice) -> Steps:
         """Return the statistic of some columns from a row of the block on."""
         begin, n = self._begin + row, self._end - self._begin - row
-        recent, recent_count = (
-            self._fives[begin : self._end, columns],
-            self._counts[begin : self._end, columns],
-        )
+        recent = self._fives[begin : self._end, columns]
+        recent_count = self._counts[begin : self._end, columns].astype(np.float64)
         oldest = begin - RING + RECENT
         total = self._fives[oldest : oldest + n, columns].copy()
         count = self._counts[oldest : oldest + n, columns].copy()
         for later in range(RECENT, REFERENCE, RECENT):
             total += self._fives[oldest + later : oldest + later + n, columns]
             count += self._counts[oldest + later : oldest + later + n, columns]
+        before_count = count.astype(np.float64)
         return Steps(
-            before=_mean(total, count),
-            before_count=count,
+            before=_mean(total, before_count),
+            before_count=before_count,
             recent=_mean(recent, recent_count),
-            recent_count=recent_count.copy(),
+            recent_count=recent_count,
         )
 
 
@@ -210,11 +209,10 @@ def look(
 
 def _scale(scales: Scales, reference: Floats, columns: slice, growth: float) -> Floats:
     """Return the scale of every bin; only what is not learnt yet depends on the bin."""
-    scale = np.empty_like(reference)
-    scale[:] = scales.width(growth)[columns]
-    new = np.flatnonzero(~scales.is_known[columns])
+    scale = np.broadcast_to(scales.width(growth)[columns], reference.shape)
+    new = np.flatnonzero(scales.is_new[columns])
     if len(new):
-        chosen = new + columns.start
+        scale, chosen = scale.copy(), new + columns.start
         at = reference[:, new]
         prior = np.where(scales.is_flow[chosen], PRIOR_OF_FLOW * np.abs(at), PRIOR_KPA)
         five = scales.five(np.where(np.isnan(prior), np.inf, prior), chosen)

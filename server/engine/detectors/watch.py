@@ -15,6 +15,7 @@ from server.engine.detectors.jumps import POINTS_MIN, Family
 from server.engine.detectors.limits import LimitsOf
 from server.engine.detectors.loners import WIDTH_MAX_MS as LONERS_MAX_MS
 from server.engine.detectors.loners import Loners
+from server.engine.detectors.nets import Nets
 from server.engine.detectors.plot import Plot
 from server.engine.detectors.scales import FIVE_MS
 from server.engine.detectors.seasons import Seasons
@@ -28,33 +29,6 @@ from telemetry.sample import Quality
 from telemetry.units import Quantity
 
 _Pairs = list[tuple[int, int]]
-
-
-class Nets:
-    """The net inflows of zones side by side, each summed meter by meter in its zone's order."""
-
-    def __init__(self, zones: list[tuple[tuple[int, int], ...]]) -> None:
-        self._count = len(zones)
-        self._is_unknown = np.array([not meters for meters in zones], dtype=np.bool_)
-        self._nth: list[tuple[Ints, Ints, Floats]] = []
-        for n in range(max((len(meters) for meters in zones), default=0)):
-            having = [z for z, meters in enumerate(zones) if len(meters) > n]
-            columns = np.array([zones[z][n][0] for z in having], dtype=np.int64)
-            signs = np.array([zones[z][n][1] for z in having], dtype=np.float64)
-            self._nth.append((np.array(having, dtype=np.int64), columns, signs))
-
-    def of(self, values: Floats, said: Bools) -> tuple[Floats, Bools]:
-        """Return the net inflow of each bin and whether every meter spoke, (bins, zones).
-
-        NaN where a meter has said nothing, or where not all are known.
-        """
-        net = np.zeros((len(values), self._count))
-        is_fresh = np.ones(net.shape, dtype=np.bool_)
-        for zones, columns, signs in self._nth:
-            net[:, zones] += signs * values[:, columns]
-            is_fresh[:, zones] &= said[:, columns]
-        net[:, self._is_unknown] = np.nan
-        return net, is_fresh
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +103,12 @@ class Watch:
     def _judge(self, rows: Rows) -> tuple[list[tuple[int, Finding]], list[Change]]:
         """Judge closed bins, without those of faulty instruments; what rests on them goes."""
         is_unfit, changes = self.loners.run(rows)
-        rows = replace(
-            rows,
-            values=np.where(is_unfit, np.nan, rows.values),
-            is_fresh=rows.is_fresh & ~is_unfit,
-        )
+        if is_unfit.any():
+            rows = replace(
+                rows,
+                values=np.where(is_unfit, np.nan, rows.values),
+                is_fresh=rows.is_fresh & ~is_unfit,
+            )
         if rows.anew is not None:
             self.falls.begin_anew()
         excuses = self._excuses_in(rows, changes)

@@ -116,6 +116,7 @@ class Wrongs:
         self._low = np.array([r[0] for r in ranges])
         self._high = np.array([r[1] for r in ranges])
         self._is_pressure = np.array([p.quantity is Quantity.PRESSURE for p in points], dtype=bool)
+        self._least = np.where(self._is_pressure, NOTHING_KPA, self._low)
         zones: dict[str, int] = {}
         self._zone = np.array([zones.setdefault(p.zone, len(zones)) for p in points], dtype=int)
         self._count = np.zeros(n, dtype=np.int64)
@@ -139,6 +140,11 @@ class Wrongs:
         """Return what is wrong with each reading, as one of our numbers."""
         value, number = readings.value, readings.number
         code = np.zeros(len(value), dtype=np.int64)
+        if self._are_fine(block, value, number):
+            is_pressure = self._is_pressure[number]
+            self._some[number[is_pressure]] = self.seen + readings.place[is_pressure]
+            self.seen += len(block.at)
+            return code
         is_beyond = (value < self._low[number]) | (value > self._high[number])
         size = np.abs(value)
         is_pressure = self._is_pressure[number]
@@ -154,6 +160,12 @@ class Wrongs:
             last[number[which]] = order[which]  # the last of each stays
         self.seen += len(block.at)
         return code
+
+    def _are_fine(self, block: Block, value: Floats, number: Ints) -> bool:
+        """Say whether nothing is wrong with any reading, and no pressure is nothing or was."""
+        is_fine = (value >= self._least[number]) & (value <= self._high[number])
+        is_doubted = block.quality == int(Quality.UNCERTAIN)
+        return bool(is_fine.all() and not is_doubted.any() and not self._is_zero.any())
 
     def _lone(self, block: Block, readings: Readings, is_zero: Bools, is_some: Bools) -> Ints:
         """Return the readings of nothing that stand alone, or of which it is not known yet."""

@@ -162,6 +162,41 @@ def paged(values, cuts):
     return turns
 
 
+class PageByPage(Pages):
+    """Pages of which none is taken for calm."""
+
+    def _learn_calm(self, sheet):
+        return np.zeros(len(sheet.who), dtype=np.bool_)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_calm_pages_teach_together_what_they_teach_one_by_one(seed):
+    chance, points = np.random.default_rng(seed), 6
+    both = [
+        kind(points, floor=np.full(points, 0.2), is_steady=np.arange(points) != 1)
+        for kind in (Pages, PageByPage)
+    ]
+    turns = []
+    for block in range(40):
+        counts = chance.integers(0, 60, points)
+        number = np.repeat(np.arange(points), counts)
+        step = np.array([0.1, 0.5, 1.0, 2.0, 4.0, 0.0])[number]
+        value = 300 + step * np.round(chance.standard_normal(len(number)))
+        value[chance.random(len(value)) < 0.003] += 40.0
+        if 20 <= block < 24:
+            value[number == 2] += chance.normal(0, 9.0, int((number == 2).sum()))
+            value[number == 3] = 301.0
+        at = 1_000_000 * block + 1_000 * np.arange(len(number))
+        readings = Readings(number=number, place=np.arange(len(number)), at=at, value=value)
+        told, again = (pages.run(readings) for pages in both)
+        assert told == again
+        turns += told
+
+    assert {t.symptom for t in turns} >= {Symptom.NOISE, Symptom.FLAT}
+    for name, ours in vars(both[0]).items():
+        assert np.array_equal(ours, getattr(both[1], name), equal_nan=True), name
+
+
 def test_a_channel_of_coarse_steps_is_frozen_only_beyond_what_it_is_known_to_do():
     chance = random.Random(2)
     day = [float(chance.randrange(3) + 300) for _ in range(400)]

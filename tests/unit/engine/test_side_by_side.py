@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from server.engine.detectors.nets import Nets
 from server.engine.detectors.scales import WIDE, onto
 from server.engine.detectors.steps import RING, ROOM, ROOM_CELLS, Ring
-from server.engine.detectors.watch import Nets
 
 
 @pytest.mark.parametrize("columns", [1, 30, WIDE, 2 * WIDE])
