@@ -171,12 +171,12 @@ class PointSeasons:
         told = np.zeros(len(known), dtype=np.bool_)
         told[list(self.told)] = True
         self._add(hour, judged & ~told, (above, others, above - shared), sigma)
-        self.sums[:, known & (~settled | silent | told)] = 0.0
+        self.sums[:, silent | known & (~settled | told)] = 0.0
         changes = self._follow(hour, known, shaped - shared, shared)
         expected = usual + self.level + shared
         self._level(hour, known, above, shared, sigma)
         self.age[known] += 1
-        self.age[known & silent] = 0
+        self.age[silent] = 0
         return changes + self._tell(hour, expected, judged)
 
     def _is_silent(self, hour: Hour) -> Bools:

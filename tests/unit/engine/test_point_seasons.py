@@ -218,6 +218,15 @@ def test_news_of_a_leak_makes_points_learn_anew_and_another_leak_beside_it_is_to
     assert found[0][0] >= second
 
 
+def test_a_point_that_is_unheard_when_a_leak_is_told_rests_all_the_same():
+    leaves = REST_H + 20
+    table = town(leaves + 20 * 24)
+    table[leaves:, 2] -= 3.0
+    table[leaves + 4 : leaves + 8, 2] = np.nan
+
+    assert seasons_with().run(hours_of(table), [(leaves + 5, told(AlarmKind.LEAK))]) == []
+
+
 def test_a_pressure_that_rises_while_a_leak_is_told_was_mended():
     mended = REST_H + 20 + 200
     table = town(mended + 5 * 24)
