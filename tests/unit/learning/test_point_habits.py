@@ -1,13 +1,16 @@
 """What is learnt of pressures: the habit of their days, their noise, and what is too little."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from server.engine.detectors.point_habit import NO_SLOT, Habits
+from server.engine.events import from_record, hash_of, to_record
 from server.learning.day_kinds import Calendar, Days
 from server.learning.point_habits import A_YEAR, COMING, alarms_a_year, learnt_of, threshold_of
+from server.learning.trainer import Trainer
 from telemetry.instant import DAY_MS, HOUR_MS, Instant
 from telemetry.point import PointId
 from telemetry.units import Quantity
@@ -70,6 +73,32 @@ def test_the_habit_is_the_shape_of_each_kind_of_day_about_its_level():
     assert habits.slot(saturday + 3 * HOUR_MS) == 24 + 3
     assert habits.slot(saturday - DAY_MS + 3 * HOUR_MS) == 3
     assert habits.slot((MONDAY + WINDOW + COMING) * DAY_MS) == NO_SLOT
+
+
+def test_the_trainer_publishes_habits_with_the_bands_on_mondays_and_the_journal_keeps_them():
+    points = {**TOWN.points, **points_of(5)}
+    plant = replace(TOWN, points=points, zones={"north": replace(ZONE, inflow=(), timezone="UTC")})
+    table = table_of(WINDOW + 10)
+
+    class Past(Played):
+        def means(self, points, begin, end):
+            known = [n for n, p in enumerate(points) if p.startswith("p")]
+            means = np.full(((end - begin) // HOUR_MS, len(points)), np.nan)
+            means[:, known] = super().means([points[n] for n in known], begin, end)
+            return means
+
+    past = Past(table, begin=MONDAY * DAY_MS)
+    trainer = Trainer({})
+    at = Instant((MONDAY + WINDOW) * DAY_MS + 30 * 60_000)
+    [monday] = trainer.train(plant, past, at=at)
+    [tuesday] = trainer.train(plant, past, at=Instant(at + DAY_MS))
+
+    assert sorted(monday.artefact["habits"]["points"]) == [f"p{n}" for n in range(5)]
+    assert "points" in monday.artefact and "habits" not in tuesday.artefact
+    kind, body = to_record(monday)
+    again = from_record(kind, monday.at, body)
+    assert hash_of(again.artefact) == monday.hash
+    assert len(json.dumps(monday.artefact["habits"]["points"]["p0"])) < 800
 
 
 def test_a_few_days_of_a_burst_do_not_move_it():
