@@ -18,6 +18,7 @@ from server.engine.detectors.season import CLIP, Season
 from server.engine.events import ModelPublished, hash_of
 from server.engine.registry import Registry, Zone
 from server.engine.training import Period
+from server.learning import point_habits
 from server.learning.bands import learnt_of
 from server.learning.day_kinds import Calendar, Days, weekday_of
 from server.learning.habits import KNOWN_HOURS, MAD, Habit, habit_of
@@ -161,6 +162,8 @@ class Trainer:
         window = (days.start(day - WINDOW), days.start(day)) if used is None else used
         if used is not None or weekday_of(day) == BANDS_ON:
             artefact["points"] = learnt_of(zone, registry.points, past, window)
+            habits = point_habits.learnt_of(zone, registry.points, past, window, days, day)
+            artefact |= {} if habits is None else {"habits": habits}
         return ModelPublished(
             at=at, zone=zone.id, window=window, artefact=artefact, hash=hash_of(artefact)
         )

@@ -21,6 +21,11 @@ _INFLOW = (
 _LIMIT = r"(?P<point>\S+) is (?P<value>N) (?P<unit>\S+), {word} (?P<limit>N) \S+"
 _BAND = r"(?P<point>\S+) has been {word} what it has kept for (?P<days>N) days for (?P<hours>N) h"
 
+_HABIT = (
+    r"(?P<point>\S+) has been (?P<change>N) (?P<unit>kPa) {word} its habit for (?P<hours>N) h,"
+    r" its zone has not"
+)
+
 _SENTENCES = {
     "fact.inflow_rose": _INFLOW.replace("{verb}", "rose"),
     "fact.inflow_fell": _INFLOW.replace("{verb}", "fell"),
@@ -44,6 +49,14 @@ _SENTENCES = {
     "fact.band": (
         r"last hour (?P<value>N) (?P<unit>\S+); it has kept (?P<before>N) to (?P<after>N) \S+"
     ),
+    "fact.below_habit": _HABIT.replace("{word}", "below"),
+    "fact.above_habit": _HABIT.replace("{word}", "above"),
+    "fact.usual": r"last hour (?P<value>N) (?P<unit>kPa), usual (?P<before>N) kPa",
+    "fact.own_noise": r"its own noise would bring (?P<count>N) such alarms a year",
+    "fact.habit_back": (
+        r"(?P<point>\S+) was (?P<change>N) (?P<unit>kPa) off its habit over the last day"
+    ),
+    "fact.habit_new": r"(?P<point>\S+) has kept its new level for (?P<days>N) days",
     "fact.gateway_silent": r"gateway (?P<gateway>\S+) has sent nothing for (?P<seconds>N) s",
     "fact.gateway_lost": r"its connection to the broker is lost",
     "fact.zone_silent": (

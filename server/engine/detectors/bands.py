@@ -18,8 +18,8 @@ from server.engine.detectors.finding import Finding
 from server.engine.detectors.grid import Bools, Floats, Ints
 from server.engine.detectors.hours import Hour
 from server.engine.detectors.limits import kind_of
+from server.engine.detectors.others import Others
 from server.engine.detectors.plot import Plot
-from server.engine.effects import AlarmKind
 from server.engine.events import ModelPublished
 from server.engine.registry import Point
 from telemetry.instant import DAY_MS, Instant
@@ -42,9 +42,6 @@ TOWN_MIN = 3
 """Three pressures of all zones, and half of those known, are the town's."""
 
 SEVERITY = 4
-
-_SPEAKS = (AlarmKind.LEAK, AlarmKind.BURST, AlarmKind.SUPPLY)
-"""While one of these is told of a zone, its points are silent."""
 
 
 class Bands:
@@ -74,7 +71,7 @@ class Bands:
         self.inside = np.zeros(n, dtype=np.int64)
         self.since = np.zeros(n, dtype=np.int64)
         self.told: dict[int, Finding] = {}
-        self.others: dict[str, dict[str, None]] = {}
+        self.others = Others()
 
     def publish(self, event: ModelPublished) -> None:
         """Take in the bands of a zone, where its artefact has some."""
@@ -87,26 +84,12 @@ class Bands:
             low, high = bands.get(self.points[n].id, (np.nan, np.nan))
             self.low[n], self.high[n] = low, high
 
-    def hear(self, finding: Finding) -> None:
-        """Note what else is told of a zone."""
-        if finding.kind in _SPEAKS:
-            keys = self.others.setdefault(finding.zone, {})
-            if finding.is_present:
-                keys[finding.key] = None
-            else:
-                keys.pop(finding.key, None)
-
     def run(self, hours: list[Hour], found: list[tuple[int, Finding]]) -> list[tuple[int, Finding]]:
         """Judge closed hours; `found` is what else was found in the same rows, with its row."""
         findings: list[tuple[int, Finding]] = []
-        heard = sorted(((row, f) for row, f in found if f.kind in _SPEAKS), key=lambda f: f[0])
-        told = zip(hours, *self._compared(hours), strict=True) if hours else ()
-        for hour, *compared in told:
-            while heard and heard[0][0] <= hour.row:
-                self.hear(heard.pop(0)[1])
-            findings += [(hour.row, f) for f in self._judge(hour.start, *compared)]
-        for _, finding in heard:
-            self.hear(finding)
+        compared = zip(*self._compared(hours), strict=True) if hours else ()
+        for hour, one in zip(self.others.through(hours, found), compared, strict=True):
+            findings += [(hour.row, f) for f in self._judge(hour.start, *one)]
         return findings
 
     def _compared(self, hours: list[Hour]) -> tuple[Floats, Bools, Ints, Bools]:
@@ -144,7 +127,7 @@ class Bands:
         """Return of each zone whether it moves as a whole, or something else is told of it."""
         count = len(self.zones)
         judged = known & self._is_pressure
-        silent = np.array([bool(self.others.get(z)) for z in self.zones], dtype=np.bool_)
+        silent = np.array([self.others.speak(z) for z in self.zones], dtype=np.bool_)
         of = np.bincount(self._zone[judged], minlength=count)
         for way in (-1, 1):
             out = np.bincount(self._zone[judged & (side == way)], minlength=count)
@@ -196,9 +179,7 @@ class Bands:
             getattr(self, name)[n] = getattr(other, name)[old]
         if old in other.told:
             self.told[n] = other.told[old]
-        zone = self.points[n].zone
-        if zone in other.others:
-            self.others[zone] = other.others[zone]
+        self.others.adopt(other.others, self.points[n].zone)
 
     def excuse(self, column: int, because: str) -> list[Finding]:
         """Take down what is told of a column whose instrument is faulty, and begin anew."""

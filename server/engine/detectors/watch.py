@@ -17,6 +17,7 @@ from server.engine.detectors.loners import WIDTH_MAX_MS as LONERS_MAX_MS
 from server.engine.detectors.loners import Loners
 from server.engine.detectors.nets import Nets
 from server.engine.detectors.plot import Plot
+from server.engine.detectors.point_seasons import PointSeasons
 from server.engine.detectors.scales import FIVE_MS
 from server.engine.detectors.seasons import Seasons
 from server.engine.detectors.symptoms import Change
@@ -74,6 +75,7 @@ class Watch:
         )
         self.seasons = Seasons(self.plots, len(points), width_ms=width_ms, operations=operations)
         self.bands = Bands(self.plots)
+        self.point_seasons = PointSeasons(self.plots, operations)
         self._nets = Nets([p.meters for p in judged])
         self._net_columns = np.array([c.stop - 1 for c in self.falls.columns], dtype=np.int64)
         self.loners = Loners(_families(self.plots, width_ms), width_ms=width_ms)
@@ -126,6 +128,7 @@ class Watch:
         hours = self.seasons.close(rows)
         found += self.seasons.run(hours)
         found += self.bands.run(hours, found)
+        found += self.point_seasons.run(hours, found)
         told = [(int(rows.tick[row]), f) for row, f in found]
         return told, [c for _, c in changes]
 
@@ -147,6 +150,7 @@ class Watch:
 
     def _excuse(self, column: int, because: str) -> list[Finding]:
         found = self.limits.excuse(column, because) + self.bands.excuse(column, because)
+        found += self.point_seasons.excuse(column, because)
         for plot in self.plots:
             number = self.judged.get(plot.zone.id)
             i = column - plot.begin
@@ -177,8 +181,10 @@ class Watch:
         """Apply what was learnt of a zone; return what is gone by it."""
         found = self.seasons.publish(event)
         for finding in found:
-            self.bands.hear(finding)
+            self.bands.others.hear(finding)
+            self.point_seasons.others.hear(finding)
         self.bands.publish(event)
+        self.point_seasons.publish(event)
         return found
 
     def learn_past(self, event: Imported) -> None:
@@ -254,6 +260,7 @@ class Watch:
         self.grid.adopt(other.grid, same)
         self.seasons.adopt(other.seasons, same)
         self.bands.adopt(other.bands, same)
+        self.point_seasons.adopt(other.point_seasons, same)
         self.loners.adopt(other.loners)
         self.limits.adopt(other.limits, same)
         for old in theirs.values():
@@ -289,7 +296,8 @@ class Watch:
         number = self.judged.get(plot.zone.id)
         gone = [] if number is None else self.falls.machines[number].withdraw(because)
         gone += self.seasons.withdraw(plot.zone.id, because)
-        gone += self.bands.withdraw(range(plot.begin, plot.begin + len(plot.points)), because)
+        for of_points in (self.bands, self.point_seasons):
+            gone += of_points.withdraw(plot.columns, because)
         return [*gone, *self.limits.withdraw(plot.columns, because)]
 
 

@@ -63,6 +63,18 @@ TOLD = {
         "日均净流入量已回到 49.8 m³/h；漏水前为 50.1 m³/h"
     ),
     "nothing more was seen of it for 60 days: it is habit now": ("60 天内未再发现变化：已视为常态"),
+    "north-12/pressure has been 3.2 kPa below its habit for 17 h, its zone has not": (
+        "文化路12号压力比常态低 0.0032 MPa，已持续 17 小时，所在分区无此变化"
+    ),
+    "north-12/pressure has been 3.2 kPa above its habit for 17 h, its zone has not": (
+        "文化路12号压力比常态高 0.0032 MPa，已持续 17 小时，所在分区无此变化"
+    ),
+    "last hour 268.8 kPa, usual 272.0 kPa": "最近一小时 0.2688 MPa，通常为 0.2720 MPa",
+    "its own noise would bring 0.05 such alarms a year": "按该测点自身波动，此类告警每年约 0.05 次",
+    "north-12/pressure was 0.4 kPa off its habit over the last day": (
+        "文化路12号压力最近一天与常态相差 0.0004 MPa"
+    ),
+    "north-12/pressure has kept its new level for 14 days": "文化路12号压力已保持新水平 14 天",
     "there is no open incident INC-000001": "没有未结事件 INC-000001",
     "INC-000001 cannot be closed while A-000001 is active": (
         "A-000001 仍在持续，INC-000001 不能结束"

@@ -24,6 +24,7 @@ from server.engine.detectors import (
     limits,
     loners,
     meters,
+    point_seasons,
     quality,
     recovery,
     season,
@@ -205,6 +206,36 @@ def out_of_its_band(seed):
     )
 
 
+def off_its_habit(seed):
+    """Return eight days of hourly pressures: one stays 3 kPa below the others for a day."""
+    begin = (START // DAY_MS + 1) * DAY_MS
+    leaves = begin + (point_seasons.REST_H + 12) * HOUR_MS
+
+    def low(point, at):
+        return -3.0 if point == pressure(2) and leaves <= at < leaves + DAY_MS else 0.0
+
+    habit = {"usual": [0.0] * 48, "sigma": [0.5] * 24, "threshold": 40.0, "a_year": 0.01}
+    artefact = {
+        "version": VERSION,
+        "state": "learning",
+        "habits": {
+            "begin": begin,
+            "slots": [n % 24 for n in range(9 * 24)],
+            "points": {pressure(i): habit for i in range(6)},
+        },
+    }
+    learnt = ModelPublished(
+        at=Instant(begin + 1_000),
+        zone="north",
+        window=(Instant(begin - 42 * DAY_MS), Instant(begin)),
+        artefact=artefact,
+        hash=hash_of(artefact),
+    )
+    return slow_story(
+        seed, begin=begin, seconds=8 * 24 * 3600, step_s=3600, change=low, events=[learnt]
+    )
+
+
 def leaking(seed):
     """Return three days of hourly flows: one with a leak, with what was learnt before each."""
     begin = (START // DAY_MS + 1) * DAY_MS
@@ -308,6 +339,12 @@ TABLE = [
         kinds=(AlarmKind.PRESSURE_LOW,),
         story=out_of_its_band,
         is_its=lambda f: f.is_watch,
+    ),
+    Row(
+        module=point_seasons,
+        kinds=(AlarmKind.PRESSURE_LOW,),
+        story=off_its_habit,
+        is_its=lambda f: f.subject.endswith(" habit"),
     ),
     Row(module=season, kinds=(AlarmKind.LEAK,), story=leaking),
 ]
