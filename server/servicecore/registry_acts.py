@@ -202,7 +202,7 @@ class RegistryActs:
         """Write down what the law asks for at a point, in kPa; None: nothing. Raises `Refused`."""
         async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
             known = await self._registry(session)
-            old = _known_point(known, point, version)
+            old = rules.known_point(known, point, version)
             new = replace(old, statute_kpa=statute_kpa)
             edit = _Wanted(
                 subject=f"point {point}",
@@ -221,7 +221,7 @@ class RegistryActs:
         """
         async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
             known = await self._registry(session)
-            old = _known_point(known, point, version)
+            old = rules.known_point(known, point, version)
             left = rules.without_point(known, old.id)
             edit = _Wanted(subject=f"point {point}", before=asdict(old), after={}, registry=left)
             return await self._ask(session, who, reason, edit)
@@ -250,7 +250,7 @@ class RegistryActs:
         """Take a zone out of the registry, once nothing is left or under way in it."""
         async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
             known = await self._registry(session)
-            old = _known_zone(known, zone, version)
+            old = rules.known_zone(known, zone, version)
             left = rules.without_zone(known, old.id)
             if found := await under_way(session, zone, now=self._ground.now()):
                 raise Refused("registry_in_use", zone=zone, found=rules.named(found))
@@ -269,7 +269,7 @@ class RegistryActs:
         """Change a zone's names, time, calendar, meters and tanks; return the change."""
         async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
             known = await self._registry(session)
-            old = _known_zone(known, zone, version)
+            old = rules.known_zone(known, zone, version)
             new = _zone_of(old.id, wanted, parent=old.parent)
             return await self._ask(
                 session,
@@ -428,26 +428,6 @@ class RegistryActs:
         return Registry() if row is None else Registry.from_json(row.body)
 
 
-def _known_point(known: Registry, point: str, version: int | None) -> Point:
-    """Return a point; refuse one that is not there, or that has changed since it was looked at."""
-    found = known.points.get(PointId(point))
-    if found is None:
-        raise Refused("unknown", subject=point)
-    if version is not None and version != rules.fingerprint(found):
-        raise Refused("changed", ticket=point)
-    return found
-
-
-def _known_zone(known: Registry, zone: str, version: int | None) -> Zone:
-    """Return a zone; refuse one that is not there, or that has changed since it was looked at."""
-    found = known.zones.get(ZoneId(zone))
-    if found is None:
-        raise Refused("unknown", subject=zone)
-    if version is not None and version != rules.fingerprint(found):
-        raise Refused("changed", ticket=zone)
-    return found
-
-
 def _zone_of(zone: ZoneId, wanted: ZoneEdit, *, parent: ZoneId | None) -> Zone:
     """Return a zone as it is wanted; `parent` where nothing is said of that."""
     within = wanted.within
@@ -505,9 +485,9 @@ def _again(known: Registry, row: RegistryChange) -> Registry:
             raise Refused("changed", ticket=row.id)
         return Registry.from_json(row.after["registry"])
     held = known.points.get(PointId(name)) if kind == "point" else known.zones.get(ZoneId(name))
-    if Registry.from_json(_alone(kind, row.before)) != _only(held):
+    if Registry.from_json(rules.alone(kind, row.before)) != rules.only(held):
         raise Refused("changed", ticket=row.id)
-    wanted = Registry.from_json(_alone(kind, row.after))
+    wanted = Registry.from_json(rules.alone(kind, row.after))
     found = Registry(
         zones={**known.zones, **wanted.zones}, points={**known.points, **wanted.points}
     )
@@ -515,14 +495,3 @@ def _again(known: Registry, row: RegistryChange) -> Registry:
         found = rules.without_point(known, PointId(name))
     rules.check(found)
     return found
-
-
-def _alone(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    items = [dict(body)] if body else []
-    return {"points": items, "zones": []} if kind == "point" else {"points": [], "zones": items}
-
-
-def _only(held: Point | Zone | None) -> Registry:
-    if isinstance(held, Point):
-        return Registry(points={held.id: held})
-    return Registry() if held is None else Registry(zones={held.id: held})

@@ -22,7 +22,7 @@ pytestmark = [
 ]
 CLOCK = WallClock()
 STALE = "document.body.classList.contains('stale')"
-FRESH = f"document.body.dataset.watched !== undefined && !{STALE}"
+FRESH = f"document.body && document.body.dataset.watched !== undefined && !{STALE}"
 
 
 class Plant:

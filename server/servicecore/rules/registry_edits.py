@@ -7,7 +7,7 @@ such an alarm come later, or not at all, is for two persons.
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -183,3 +183,36 @@ def _unlike(one: dict[ZoneId, Zone] | dict[PointId, Point], other: dict[Any, Any
     names: set[str] = {*one, *other}
     mine: dict[Any, Any] = dict(one)
     return (name for name in sorted(names) if mine.get(name) != other.get(name))
+
+
+def known_point(known: Registry, point: str, version: int | None) -> Point:
+    """Return a point; refuse one that is not there, or that has changed since it was looked at."""
+    found = known.points.get(PointId(point))
+    if found is None:
+        raise Refused("unknown", subject=point)
+    if version is not None and version != fingerprint(found):
+        raise Refused("changed", ticket=point)
+    return found
+
+
+def known_zone(known: Registry, zone: str, version: int | None) -> Zone:
+    """Return a zone; refuse one that is not there, or that has changed since it was looked at."""
+    found = known.zones.get(ZoneId(zone))
+    if found is None:
+        raise Refused("unknown", subject=zone)
+    if version is not None and version != fingerprint(found):
+        raise Refused("changed", ticket=zone)
+    return found
+
+
+def alone(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of one point or zone, or of none, as those of a registry of it alone."""
+    items = [dict(body)] if body else []
+    return {"points": items, "zones": []} if kind == "point" else {"points": [], "zones": items}
+
+
+def only(held: Point | Zone | None) -> Registry:
+    """Return the registry of one point or zone, or of none."""
+    if isinstance(held, Point):
+        return Registry(points={held.id: held})
+    return Registry() if held is None else Registry(zones={held.id: held})
