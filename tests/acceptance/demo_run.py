@@ -24,7 +24,8 @@ class DemoRun:
     """The words at which its processes are counted and weighed, and its figures are read."""
     family: list[psutil.Process] = field(default_factory=list)
     memory_mb: dict[str, float] = field(default_factory=dict)
-    """The resident megabytes of every process, by its number and command."""
+    """The resident megabytes of every process, by its number and command, its share of what several
+    map: how much of a library each has in its map depends on what the system has read ahead."""
     figures: str = ""
     """The page of the month's figures."""
     lines: list[str] = field(default_factory=list)
@@ -93,7 +94,7 @@ class DemoRun:
         me = psutil.Process(self.process.pid)
         self.family = me.children(recursive=True)
         self.memory_mb = {
-            f"{p.pid} {' '.join(p.cmdline()[2:6])}": p.memory_info().rss / 1e6
+            f"{p.pid} {' '.join(p.cmdline()[2:6])}": p.memory_full_info().pss / 1e6
             for p in [me, *self.family]
         }
         page = next(line for line in self.lines if "page: " in line).split()[-1]
