@@ -201,38 +201,16 @@ class Reader:
             "SELECT id, start, end, quality, reason, author, at FROM mark"
             " JOIN point ON point.number = mark.point ORDER BY revision"
         )
-        return [
-            Mark(
-                point=point,
-                start=Instant(start),
-                end=Instant(end),
-                quality=quality,
-                reason=reason,
-                author=author,
-                at=Instant(at),
-            )
-            for point, start, end, quality, reason, author, at in rows
-        ]
+        return [_mark(*row) for row in rows]
 
     def marks_of(self, point: str) -> dict[int, Mark]:
         """Return the quality marks of a point by their revision."""
         rows = self._db.execute(
-            "SELECT revision, start, end, quality, reason, author, at FROM mark"
-            " WHERE point = (SELECT number FROM point WHERE id = ?) ORDER BY revision",
+            "SELECT revision, id, start, end, quality, reason, author, at FROM mark"
+            " JOIN point ON point.number = mark.point WHERE id = ? ORDER BY revision",
             (point,),
         )
-        return {
-            revision: Mark(
-                point=point,
-                start=Instant(start),
-                end=Instant(end),
-                quality=quality,
-                reason=reason,
-                author=author,
-                at=Instant(at),
-            )
-            for revision, start, end, quality, reason, author, at in rows
-        }
+        return {revision: _mark(*row) for revision, *row in rows}
 
     def extent(self) -> tuple[Instant, Instant] | None:
         """Return the first and the last UTC day that hold samples, as [start, end)."""
@@ -303,3 +281,17 @@ class Reader:
             for day in self._days.held(start - aside, end + aside)
         )
         return found.take((found.at >= start) & (found.at < end))
+
+
+def _mark(
+    point: str, start: int, end: int, quality: int | None, reason: str, author: str, at: int
+) -> Mark:
+    return Mark(
+        point=point,
+        start=Instant(start),
+        end=Instant(end),
+        quality=quality,
+        reason=reason,
+        author=author,
+        at=Instant(at),
+    )

@@ -140,10 +140,10 @@ def _run(
                 ticks = np.arange(now + SECOND_MS, last, SECOND_MS, dtype=np.int64)
                 yield from engine.play(_block(rest, ticks, numbers))
                 now = Instant(int(ticks[-1]) if len(ticks) else now)
-                for event, effects in lessons.after(piece, engine, now=now):
-                    yield from ((event.at, effect) for effect in effects)
                 for act in attendant.acts(now):
                     yield from ((act.at, effect) for effect in engine.apply(act))
+                for event, effects in lessons.after(piece, engine, now=now):
+                    yield from ((event.at, effect) for effect in effects)
                 played += len(piece)
                 progress(now, played)
     over = np.arange(1, after_ms(registry) // SECOND_MS + 1, dtype=np.int64) * SECOND_MS + now

@@ -178,17 +178,8 @@ class RegistryActs:
                 elevation_m=wanted.elevation_m,
             )
             new = self._with_promise(new, wanted.promised)
-            return await self._ask(
-                session,
-                who,
-                reason,
-                _Wanted(
-                    subject=f"point {point}",
-                    before={} if old is None else asdict(old),
-                    after=asdict(new),
-                    registry=rules.with_point(known, new),
-                ),
-            )
+            edit = _edit(old, new, rules.with_point(known, new))
+            return await self._ask(session, who, reason, edit)
 
     async def set_floor(
         self,
@@ -204,12 +195,7 @@ class RegistryActs:
             known = await self._registry(session)
             old = rules.known_point(known, point, version)
             new = replace(old, statute_kpa=statute_kpa)
-            edit = _Wanted(
-                subject=f"point {point}",
-                before=asdict(old),
-                after=asdict(new),
-                registry=rules.with_point(known, new),
-            )
+            edit = _edit(old, new, rules.with_point(known, new))
             return await self._ask(session, who, reason, edit)
 
     async def retire_point(
@@ -222,8 +208,7 @@ class RegistryActs:
         async with self._ground.acting(actor, Right.POINTS, text=reason) as (session, who):
             known = await self._registry(session)
             old = rules.known_point(known, point, version)
-            left = rules.without_point(known, old.id)
-            edit = _Wanted(subject=f"point {point}", before=asdict(old), after={}, registry=left)
+            edit = _edit(old, None, rules.without_point(known, old.id))
             return await self._ask(session, who, reason, edit)
 
     async def add_zone(self, zone: str, wanted: ZoneEdit, *, actor: Person, reason: str) -> str:
@@ -236,12 +221,7 @@ class RegistryActs:
             if name in known.zones:
                 raise Refused("registry_taken", subject=name)
             new = _zone_of(ZoneId(name), wanted, parent=None)
-            edit = _Wanted(
-                subject=f"zone {name}",
-                before={},
-                after=asdict(new),
-                registry=rules.with_zone(known, new),
-            )
+            edit = _edit(None, new, rules.with_zone(known, new))
             return await self._ask(session, who, reason, edit)
 
     async def retire_zone(
@@ -254,7 +234,7 @@ class RegistryActs:
             left = rules.without_zone(known, old.id)
             if found := await under_way(session, zone, now=self._ground.now()):
                 raise Refused("registry_in_use", zone=zone, found=rules.named(found))
-            edit = _Wanted(subject=f"zone {zone}", before=asdict(old), after={}, registry=left)
+            edit = _edit(old, None, left)
             return await self._ask(session, who, reason, edit)
 
     async def edit_zone(
@@ -271,17 +251,8 @@ class RegistryActs:
             known = await self._registry(session)
             old = rules.known_zone(known, zone, version)
             new = _zone_of(old.id, wanted, parent=old.parent)
-            return await self._ask(
-                session,
-                who,
-                reason,
-                _Wanted(
-                    subject=f"zone {zone}",
-                    before=asdict(old),
-                    after=asdict(new),
-                    registry=rules.with_zone(known, new),
-                ),
-            )
+            edit = _edit(old, new, rules.with_zone(known, new))
+            return await self._ask(session, who, reason, edit)
 
     async def adopt_file(self, *, actor: Person, reason: str, version: int | None = None) -> str:
         """Take the whole registry from TOML again, instead of what pages made of it."""
@@ -426,6 +397,18 @@ class RegistryActs:
     async def _registry(self, session: AsyncSession) -> Registry:
         row = await session.get(RegistryRow, 1)
         return Registry() if row is None else Registry.from_json(row.body)
+
+
+def _edit(old: Point | Zone | None, new: Point | Zone | None, registry: Registry) -> _Wanted:
+    """Return the edit that makes a registry out of the present one; None: not there."""
+    item = new or old
+    assert item is not None
+    return _Wanted(
+        subject=f"{'point' if isinstance(item, Point) else 'zone'} {item.id}",
+        before={} if old is None else asdict(old),
+        after={} if new is None else asdict(new),
+        registry=registry,
+    )
 
 
 def _zone_of(zone: ZoneId, wanted: ZoneEdit, *, parent: ZoneId | None) -> Zone:

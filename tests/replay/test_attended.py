@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from mainwatch.load import load_trainer
 from server.engine.effects import IncidentClosed, IncidentOpened
 from server.history import recording_toml
 from server.history.recording import open_recording
 from server.history.recording_writer import RecordingWriter
 from server.history.stretch import Stretch
 from server.replay.runner import run_recording
-from telemetry.instant import DAY_MS, HOUR_MS, SECOND_MS
+from telemetry.instant import DAY_MS, HOUR_MS, SECOND_MS, Instant
 
 BEGIN = 20_000 * DAY_MS
 DAYS = 9
@@ -90,3 +91,18 @@ def test_looking_changes_no_alarm(recording):
         return [(e.at, type(e).__name__) for _, e in stream if type(e).__name__ in kinds]
 
     assert alarms(None) == alarms(HOUR_MS) == alarms(DAY_MS)
+
+
+def test_looks_and_lessons_are_told_in_order_of_time(recording):
+    between_seconds = Instant(BEGIN + SECOND_MS // 2)
+    stream = run_recording(
+        recording,
+        recording.registry(),
+        start=between_seconds,
+        trainer=load_trainer(["none"]),
+        looked_every_ms=DAY_MS,
+    )
+    told = [(at, type(effect).__name__) for at, effect in stream]
+
+    assert {"ModelApplied", "IncidentClosed"} <= {name for _, name in told}
+    assert told == sorted(told, key=lambda one: one[0])
